@@ -1,0 +1,1 @@
+"""showwork: turn public reasoning datasets into a small Gemma that reasons in the open."""

@@ -1,0 +1,131 @@
+"""How a stage talks: arguments in, sentences out, one line when it fails.
+
+Takes:  `python -m showwork.<stage> --settings JSON --log FILE …`
+Leaves: the log file, the same sentences on stderr, and exit status 0, 1 (failed) or one the stage chose.
+Nothing here can change a result, so this module is left out of the code versions that decide what reruns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import showwork
+
+_HOUSE = str(Path(showwork.__file__).parent)
+
+
+class StageExit(Exception):
+    """Ends a stage early with an exit status of its own (75: interrupted, run it again)."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Say:
+    """Sentences to the log file and to stderr; `progress` is one line a second at most, in place on a terminal."""
+
+    def __init__(self, stage: str, name: str, log: TextIO | None, stderr: TextIO | None = None) -> None:
+        self._label = f"{stage} {name}".strip()
+        self._log = log
+        self._stderr = stderr or sys.stderr
+        self._next = 0.0
+        self._open_line = False
+
+    def __call__(self, sentence: str) -> None:
+        """Say one sentence."""
+        self._close_line()
+        print(f"{self._label}: {sentence}", file=self._stderr, flush=True)
+        self._note(sentence)
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        """Say how far the work is. Lines in place on a terminal; elsewhere one every 10 s. The end is always said."""
+        now, last, live = time.monotonic(), done >= total, self._stderr.isatty()
+        if now < self._next and not last:
+            return
+        self._next = now + (1.0 if live else 10.0)
+        share = f"{done / total:4.0%}" if total else ""
+        line = f"{self._label}: {share} {done:,.0f}/{total:,.0f} {text}".rstrip()
+        if live:
+            print(f"\r\x1b[K{line}", end="\n" if last else "", file=self._stderr, flush=True)
+            self._open_line = not last
+        else:
+            print(line, file=self._stderr, flush=True)
+        self._note(line.removeprefix(f"{self._label}: "))
+
+    def exit(self, code: int, text: str) -> None:
+        """End the stage now with exit status `code` and one sentence."""
+        raise StageExit(code, text)
+
+    def _close_line(self) -> None:
+        if self._open_line:
+            print(file=self._stderr)
+            self._open_line = False
+
+    def _note(self, text: str) -> None:
+        if self._log:
+            print(text, file=self._log, flush=True)
+
+
+def run_stage(
+    work: Callable[[argparse.Namespace, dict[str, Any], Say], None],
+    arguments: Callable[[argparse.ArgumentParser], None],
+    doc: str | None,
+    argv: list[str] | None = None,
+) -> int:
+    """Parse the command line, call `work(args, settings, say)`, and turn what it raises into one line.
+
+    `settings` is the canonical JSON of the slice of config.yaml that this job may see.
+    """
+    stage = Path(sys.modules[work.__module__].__file__ or "stage").stem
+    parser = argparse.ArgumentParser(
+        prog=f"python -m showwork.{stage}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--settings", required=True, type=json.loads, metavar="JSON", help="the slice of config.yaml")
+    parser.add_argument("--log", type=Path, help="where the sentences are kept")
+    arguments(parser)
+    args = parser.parse_args(argv)
+    if args.log:
+        args.log.parent.mkdir(parents=True, exist_ok=True)
+    log = args.log.open("w", encoding="utf-8") if args.log else None
+    say = Say(stage, str(args.settings.get("name", "")), log)
+    try:
+        work(args, args.settings, say)
+        return 0
+    except StageExit as e:
+        say(str(e))
+        return e.code
+    except KeyboardInterrupt:
+        say("interrupted; run the same command again")
+        return 130
+    except Exception as e:
+        if not _is_a_sentence(e):
+            text = traceback.format_exc()
+            print(text, file=log or sys.stderr, flush=True)
+        say(f"error: {_one_line(e)}")
+        return 1
+    finally:
+        if log:
+            log.close()
+
+
+def _is_a_sentence(error: Exception) -> bool:
+    """Whether our own code raised this on purpose, so that its text says all a person needs."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, (ValueError, OSError)) and bool(frames) and frames[-1].filename.startswith(_HOUSE)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; the file system refused, mend that and run the same command again"
+    text = " ".join(str(error).split())
+    return text if _is_a_sentence(error) else f"{type(error).__name__}: {text}; the log has the whole trace"
