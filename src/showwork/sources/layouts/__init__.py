@@ -1,0 +1,38 @@
+"""One reader per layout: blobs in, rows out, in file order, in bounded memory, each bad row typed and kept.
+
+    source = open_source("jsonl", [Path("a.jsonl")], columns=["instruction", "output"], name="openo1")
+
+Layouts: ``csv`` (one or more parts), ``jsonl``, ``json`` (one object of objects), ``parquet`` and ``datasets`` (parquet
+shards that the download stage made through the datasets library).
+
+*Columns*: names to keep; ``None`` keeps all (a CSV's stray index column apart). A name that is not there is an error that
+lists the names found. A row is ``dict[str, str | None]`` with exactly ``source.columns`` as its keys, in that order. A key
+that is absent or null is ``None``. A value that is no text (number, list, object) is its one-line JSON with sorted keys.
+
+*Bad rows*: ``Bad(reason, detail, raw)``; reasons: bad_utf8, lone_surrogate, bad_json, duplicate_key, not_an_object,
+bad_csv, wrong_width. Nothing is repaired and nothing is skipped: a bad row keeps its place in the count.
+
+What a source offers (every ``source_row`` is the 0-based index over the files in the order given):
+
+``source.columns``            tuple of names
+``source.num_rows``           int, or None until one whole pass has been made (parquet knows it at once)
+``source.rows()``             yields ``(source_row, dict | Bad)``, all rows
+``source.slice(start, stop)`` the same for rows start..stop, 1-based and inclusive; parquet reads only their row groups;
+                              ValueError with the count if the source ends before ``stop``
+``source.batches(start=1, stop=None)``
+                              yields ``Batch(first_row, table, source_rows, digests, bad)``: ``table`` is a
+                              pa.RecordBatch of the good rows (every column large_string, validated),
+                              ``source_rows`` their indexes, ``digests`` their 16-byte row digests,
+                              ``bad`` a list of ``(source_row, Bad)``. The fast way to write whole slices
+``source.candidates(seed, below)``
+                              the sampling fast path: yields ``Candidate(key, source_row, row)`` in file order for every
+                              row whose 64-bit ``key`` is ``< below()``. ``below`` is asked again before each block of rows:
+                              a bottom-n sampler lowers it as its heap fills. Rows above it are never decoded
+
+*Identity.* ``key`` mixes the seed with a 64-bit hash of the row's own content, so it does not depend on the file's name, its
+place, the sharding, the thread or on n (samples nest). Equal rows have equal keys and are drawn together: only so is the
+selected set order-independent and mergeable in memory bounded by the sample. For ``jsonl`` and ``json`` the content is the
+row's JSON bytes (the key of the one big object is no part of it); for ``csv`` and ``parquet`` it is the columns.
+``row_id`` comes from ``sources.identity.RowIds``: ``RowIds().of(row)`` -> 32 hex, blake2b-128 over the columns and
+the occurrence number among equal rows seen by that RowIds; ``RowIds().of_digest(digest)`` for the digests of a batch.
+"""
