@@ -1,0 +1,359 @@
+"""Gemma 2 and Gemma 3 text from one configuration: pure functions over a stacked tree of arrays, one scan over layers.
+
+*Takes* a tree in the Hugging Face layout ([out, in], stacked to [layers, out, in]) and packed rows of token ids.
+*Leaves* hidden states and soft-capped float32 logits. Loading is `model.params`, attention `model.attention`.
+
+    params = {"embed": [V, D], "final_norm": [D], "layers": {
+        "q": [layers, N*H, D], "k": [layers, K*H, D], "v": [layers, K*H, D], "o": [layers, D, N*H],
+        "gate": [layers, F, D], "up": [layers, F, D], "down": [layers, D, F],
+        "input_norm", "post_attention_norm", "pre_feedforward_norm", "post_feedforward_norm": [layers, D],
+        and for Gemma 3 "q_norm", "k_norm": [layers, H]}}
+    lora = {module: {"a": [layers, R, in] float32, "b": [layers, out, R] float32}} for any of q k v o gate up down
+
+Source: the Gemma 2 and Gemma 3 reports and transformers' modelling files, against which tests hold it. Linears run on 2-D
+activations: XLA:CPU has no fast path for 3-D ones, elsewhere it is the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from showwork.model.attention import attention
+
+MODULES = ("q", "k", "v", "o", "gate", "up", "down")
+NORMS = ("input_norm", "post_attention_norm", "pre_feedforward_norm", "post_feedforward_norm")
+REMAT = ("none", "dots", "block")
+
+_DEFAULTS = {  # what transformers assumes when config.json is silent; gemma-3-4b's text_config is
+    "gemma2": {"sliding_window": 4096, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
+    "gemma3_text": {"sliding_window": 4096, "attn_logit_softcapping": None, "final_logit_softcapping": None},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class GemmaConfig:
+    """The shape and the constants of one Gemma; hashable, so that it can be a static argument of jit."""
+
+    family: str  # gemma2 | gemma3_text
+    num_layers: int
+    width: int  # D
+    ffw_width: int  # F
+    heads: int  # N
+    kv_heads: int  # K
+    head_width: int  # H
+    local: tuple[bool, ...]  # per layer: sees only the sliding window
+    window: int | None  # tokens a local layer sees, the token itself included
+    rope_base: float
+    local_rope_base: float
+    rope_factor: float  # global layers divide positions by it
+    score_scale: float
+    attention_softcap: float | None
+    final_softcap: float | None
+    epsilon: float
+
+    @property
+    def qk_norm(self) -> bool:
+        return self.family == "gemma3_text"
+
+    @classmethod
+    def from_hf(cls, config: Mapping[str, Any]) -> GemmaConfig:
+        """Read a Hugging Face config.json (Gemma 2, Gemma 3 text, or a Gemma 3 with a nested text_config).
+
+        Raises:
+            ValueError: another model type, a missing size, or a feature that this model does not have.
+        """
+        config = dict(config)
+        if "text_config" in config:
+            config = {"model_type": "gemma3_text", **config["text_config"]}
+        family = config.get("model_type")
+        if family not in _DEFAULTS:
+            raise ValueError(
+                f"config.json: model_type is {family!r}, wanted one of {', '.join(_DEFAULTS)} (or a Gemma 3 with a "
+                f"text_config); give a Gemma 2 or Gemma 3 text folder as the base."
+            )
+        missing = [name for name in ("num_hidden_layers", "hidden_size", "intermediate_size") if name not in config]
+        if missing:
+            raise ValueError(
+                f"config.json: {', '.join(missing)} missing, wanted the sizes of a {family} model; "
+                f"take config.json from the folder that the weights came from."
+            )
+        get = {**_DEFAULTS[family], **config}.get
+        _refuse_unknown_features(family, get)
+        num_layers = config["num_hidden_layers"]
+        rope_base, local_rope_base, rope_factor = _rope(family, config)
+        return cls(
+            family=family,
+            num_layers=num_layers,
+            width=config["hidden_size"],
+            ffw_width=config["intermediate_size"],
+            heads=get("num_attention_heads", 8),
+            kv_heads=get("num_key_value_heads", 4),
+            head_width=get("head_dim", 256),
+            local=_local_layers(family, config, num_layers) if get("sliding_window") else (False,) * num_layers,
+            window=get("sliding_window"),
+            rope_base=rope_base,
+            local_rope_base=local_rope_base,
+            rope_factor=rope_factor,
+            score_scale=float(get("query_pre_attn_scalar", 256)) ** -0.5,
+            attention_softcap=get("attn_logit_softcapping"),
+            final_softcap=get("final_logit_softcapping"),
+            epsilon=get("rms_norm_eps", 1e-6),
+        )
+
+
+def _refuse_unknown_features(family: str, get: Callable[..., Any]) -> None:
+    wanted = {
+        "hidden_activation": "gelu_pytorch_tanh",
+        "attention_bias": False,
+        "tie_word_embeddings": True,
+        "use_bidirectional_attention": False,
+    }
+    if family == "gemma3_text":
+        wanted["attn_logit_softcapping"] = None
+    for name, value in wanted.items():
+        found = get(name, value)
+        if found != value and not (found is None and value is False):
+            raise ValueError(
+                f"config.json: {name} is {found!r}, wanted {value!r}, the only one that {family} checkpoints of Google "
+                f"use and this model computes; give such a base."
+            )
+
+
+def _local_layers(family: str, config: Mapping[str, Any], num_layers: int) -> tuple[bool, ...]:
+    kinds = config.get("layer_types")
+    if kinds is None:
+        every = 2 if family == "gemma2" else config.get("sliding_window_pattern", 6)
+        return tuple((layer + 1) % every != 0 for layer in range(num_layers))
+    if len(kinds) != num_layers or not set(kinds) <= {"sliding_attention", "full_attention"}:
+        raise ValueError(
+            f"config.json: layer_types has {len(kinds)} entries of {sorted(set(kinds))}, wanted {num_layers} of "
+            f"sliding_attention or full_attention; take config.json from the folder that the weights came from."
+        )
+    return tuple(kind == "sliding_attention" for kind in kinds)
+
+
+def _rope(family: str, config: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Base of global layers, base of local layers, factor of global layers: old flat keys or new nested ones."""
+    nested = config.get("rope_parameters") or {}
+    if family == "gemma2":
+        whole = {"rope_theta": config.get("rope_theta", 10_000.0), **(config.get("rope_scaling") or {}), **nested}
+        part = whole
+    else:
+        whole = {
+            "rope_theta": config.get("rope_theta", 1_000_000.0),
+            **(config.get("rope_scaling") or {}),
+            **(nested.get("full_attention") or {}),
+        }
+        part = {"rope_theta": config.get("rope_local_base_freq", 10_000.0), **(nested.get("sliding_attention") or {})}
+    for name, rope in (("full_attention", whole), ("sliding_attention", part)):
+        kind = rope.get("rope_type", rope.get("type", "default"))
+        if kind not in ("default", "linear") or (kind == "linear" and rope is part):
+            raise ValueError(
+                f"config.json: the rotary embedding of {name} layers is of type {kind!r}, wanted 'default' (or 'linear' "
+                f"on Gemma 3's full_attention layers); give a base whose config.json uses one of these."
+            )
+    return float(whole["rope_theta"]), float(part["rope_theta"]), float(whole.get("factor", 1.0))
+
+
+def dtype_named(name: str) -> jnp.dtype:
+    """The compute dtype of a setting: 'float32' or 'bfloat16'.
+
+    Raises:
+        ValueError: float16, which Gemma's activations overflow, or an unknown name.
+    """
+    if str(name) in ("float16", "fp16", "half"):
+        raise ValueError(
+            f"dtype is {name!r}, wanted bfloat16 or float32: Gemma's activations exceed float16's largest value "
+            f"(65,504) and turn into NaN; set dtype: bfloat16, which has the same size."
+        )
+    if str(name) not in ("float32", "bfloat16"):
+        raise ValueError(f"dtype is {name!r}, wanted bfloat16 or float32; set one of these.")
+    return jnp.dtype(name)
+
+
+def linear(x: jax.Array, w: jax.Array, lora: dict | None = None, scale: float = 1.0, drop: Callable | None = None):
+    """x [rows, in] times w [out, in], plus the low-rank part scale * (x A^T) B^T, in x's dtype.
+
+    Adapters stay float32 where they are kept and are cast only here, at the matmul.
+    """
+    y = _contract(x, w)
+    if lora is None:
+        return y
+    low = _contract(x if drop is None else drop(x), lora["a"]) * jnp.asarray(scale, x.dtype)
+    return y + _contract(low, lora["b"])
+
+
+def _contract(x: jax.Array, w: jax.Array) -> jax.Array:
+    return jax.lax.dot_general(x, w.astype(x.dtype), (((1,), (1,)), ((), ())))
+
+
+def rms_norm(x: jax.Array, weight: jax.Array, epsilon: float) -> jax.Array:
+    """x / rms(x) * (1 + weight), computed in float32, in x's dtype."""
+    wide = x.astype(jnp.float32)
+    wide = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + epsilon)
+    return (wide * (1.0 + weight.astype(jnp.float32))).astype(x.dtype)
+
+
+def rope_tables(cfg: GemmaConfig, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Cosines and sines [2, B, L, H/2] float32: row 0 for global layers, row 1 for local ones."""
+    exponents = np.arange(0, cfg.head_width, 2) / cfg.head_width
+    rates = np.stack([cfg.rope_base**-exponents / cfg.rope_factor, cfg.local_rope_base**-exponents])
+    angles = positions.astype(jnp.float32)[None, :, :, None] * rates.astype(np.float32)[:, None, None, :]
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+    """Rotary embedding of x [B, L, heads, H] by tables [B, L, H/2]: the halves of a head are the two coordinates."""
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    cos, sin = cos[:, :, None, :], sin[:, :, None, :]
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+
+
+def layer(
+    w: dict,
+    cfg: GemmaConfig,
+    x: jax.Array,
+    cos: jax.Array,
+    sin: jax.Array,
+    attend: Callable[[jax.Array, jax.Array, jax.Array], jax.Array],
+    lora: dict | None = None,
+    scale: float = 1.0,
+    drop: Callable[[int], Callable] | None = None,
+) -> jax.Array:
+    """One layer with unstacked weights w: x [B, L, D] to [B, L, D].
+
+    `attend(q, k, v)` maps rotated [B, L, N, H], [B, L, K, H], [B, L, K, H] to [B, L, N, H]; training passes blocked
+    attention, decoding one that writes and reads a cache. `drop(i)` is the dropout before module i's adapter.
+    """
+    batch, length, width = x.shape
+    lora = lora or {}
+
+    def project(name: str, flat: jax.Array) -> jax.Array:
+        return linear(flat, w[name], lora.get(name), scale, drop and drop(MODULES.index(name)))
+
+    flat = rms_norm(x, w["input_norm"], cfg.epsilon).reshape(batch * length, width)
+    q = project("q", flat).reshape(batch, length, cfg.heads, cfg.head_width)
+    k = project("k", flat).reshape(batch, length, cfg.kv_heads, cfg.head_width)
+    v = project("v", flat).reshape(batch, length, cfg.kv_heads, cfg.head_width)
+    if cfg.qk_norm:
+        q = rms_norm(q, w["q_norm"], cfg.epsilon)
+        k = rms_norm(k, w["k_norm"], cfg.epsilon)
+    attended = attend(rotate(q, cos, sin), rotate(k, cos, sin), v)
+    flat = project("o", attended.reshape(batch * length, cfg.heads * cfg.head_width))
+    x = x + rms_norm(flat, w["post_attention_norm"], cfg.epsilon).reshape(x.shape)
+
+    flat = rms_norm(x, w["pre_feedforward_norm"], cfg.epsilon).reshape(batch * length, width)
+    flat = project("down", jax.nn.gelu(project("gate", flat), approximate=True) * project("up", flat))
+    return x + rms_norm(flat, w["post_feedforward_norm"], cfg.epsilon).reshape(x.shape)
+
+
+def embed(params: dict, cfg: GemmaConfig, tokens: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """Rows of the embedding times sqrt(D), the factor rounded to `dtype` as Google's and Hugging Face's code does."""
+    return params["embed"][tokens].astype(dtype) * jnp.asarray(math.sqrt(cfg.width), dtype)
+
+
+def hidden(
+    params: dict,
+    cfg: GemmaConfig,
+    tokens: jax.Array,
+    positions: jax.Array,
+    segment_ids: jax.Array,
+    lora: dict | None = None,
+    scale: float = 1.0,
+    remat: str = "block",
+    *,
+    dtype: jnp.dtype | None = None,
+    dropout: float = 0.0,
+    dropout_key: jax.Array | None = None,
+) -> jax.Array:
+    """Final-norm hidden states of packed rows.
+
+    Args:
+        params: the tree of the module docstring.
+        tokens: int [B, L].
+        positions: int [B, L], restarting at 0 in each segment.
+        segment_ids: int [B, L], 1… per row, 0 for padding.
+        lora: adapter tree or None; modules without an entry are left alone.
+        scale: alpha / R, or alpha / sqrt(R) for rsLoRA.
+        remat: what the backward pass recomputes: 'none' nothing but attention, 'dots' all but the linears' outputs,
+            'block' every layer from its input.
+        dtype: compute dtype; default params' own. float32 params with bfloat16 here are cast inside each layer.
+        dropout: share of adapter inputs dropped; needs dropout_key.
+
+    Returns:
+        [B, L, D] in the compute dtype; the residual stream has that dtype throughout.
+
+    Raises:
+        ValueError: an unknown remat, or dropout without a key.
+    """
+    if remat not in REMAT:
+        raise ValueError(f"remat is {remat!r}, wanted one of {', '.join(REMAT)}; set one of these.")
+    if dropout and dropout_key is None:
+        raise ValueError(f"dropout is {dropout}, which wants a dropout_key; give a key or set dropout to 0.")
+    dtype = params["embed"].dtype if dtype is None else dtype
+    cos, sin = rope_tables(cfg, positions)
+
+    def attend_with(window: int | None) -> Callable:
+        return lambda q, k, v: attention(
+            q,
+            k,
+            v,
+            positions=positions,
+            segment_ids=segment_ids,
+            scale=cfg.score_scale,
+            softcap=cfg.attention_softcap,
+            window=window,
+        )
+
+    limited = cfg.window is not None and tokens.shape[1] > cfg.window  # no window can bind in a row it covers
+
+    def body(x: jax.Array, scanned: tuple) -> tuple[jax.Array, None]:
+        w, lora_of_layer, local, key = scanned
+
+        def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+            if not limited or not any(cfg.local):
+                return attend_with(None)(q, k, v)
+            if all(cfg.local):
+                return attend_with(cfg.window)(q, k, v)
+            return jax.lax.cond(local, attend_with(cfg.window), attend_with(None), q, k, v)
+
+        def drop(module: int) -> Callable:
+            return lambda flat: _dropped(flat, dropout, jax.random.fold_in(key, module))
+
+        kind = local.astype(jnp.int32)
+        x = layer(w, cfg, x, cos[kind], sin[kind], attend, lora_of_layer, scale, drop if dropout else None)
+        return x, None
+
+    if remat == "block":
+        body = jax.checkpoint(body, prevent_cse=False)
+    elif remat == "dots":
+        policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+        body = jax.checkpoint(body, prevent_cse=False, policy=policy)
+    keys = jax.random.split(dropout_key, cfg.num_layers) if dropout else None
+    x, _ = jax.lax.scan(body, embed(params, cfg, tokens, dtype), (params["layers"], lora, jnp.array(cfg.local), keys))
+    return rms_norm(x, params["final_norm"], cfg.epsilon)
+
+
+def _dropped(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
+    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
+
+
+def logits(params: dict, cfg: GemmaConfig, states: jax.Array) -> jax.Array:
+    """Soft-capped logits, float32 [..., V], of hidden states [..., D]. For training use the chunked loss instead."""
+    flat = states.reshape(-1, states.shape[-1])
+    table = params["embed"].astype(states.dtype)
+    out = jax.lax.dot_general(flat, table, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32)
+    return softcapped(out, cfg.final_softcap).reshape(*states.shape[:-1], table.shape[0])
+
+
+def softcapped(x: jax.Array, cap: float | None) -> jax.Array:
+    """cap * tanh(x / cap), or x when there is no cap."""
+    return x if cap is None else cap * jnp.tanh(x / cap)
