@@ -1,8 +1,8 @@
 """Causal attention for packed rows: grouped heads, soft-cap, sliding window, segments, in blocks of queries.
 
-*Takes* queries, keys and values after the rotary embedding. *Leaves* the attended values. Used by `model.gemma` (training,
-whole rows) and `model.decode` (one token against a cache). Memory is one block of scores at a time: each block is
-checkpointed, so neither scores nor probabilities of a row are ever whole, forward or backward.
+*Takes* queries, keys and values after the rotary embedding. *Leaves* the attended values. Used by `model.gemma`
+(training, whole rows) and `model.decode` (one token against a cache). Memory is one block of scores at a time: each
+block is checkpointed, so neither scores nor probabilities of a row are ever whole, forward or backward.
 
 Source: Rabe & Staats 2021 (arXiv 2112.05682); ours keeps a whole row of keys per query block, because rows are a few
 thousand tokens, and cuts keys that causality or the window rules out before multiplying.
@@ -45,7 +45,7 @@ def attention(
         k: [B, L, K, H], rotated; N is a multiple of K.
         v: [B, L, K, H].
         positions: int [B, L], counting 0, 1, 2, … inside each segment.
-        segment_ids: int [B, L]; a segment is one contiguous run. Padding has an id of its own (0) and sees only padding.
+        segment_ids: int [B, L]; a segment is one contiguous run. Padding has the id 0 and sees only padding.
         scale: factor on the scores before the soft-cap.
         softcap: c in c * tanh(score / c); None for none.
         window: tokens a token can see, itself included; None for all before it.

@@ -139,7 +139,7 @@ def _rope(family: str, config: Mapping[str, Any]) -> tuple[float, float, float]:
         kind = rope.get("rope_type", rope.get("type", "default"))
         if kind not in ("default", "linear") or (kind == "linear" and rope is part):
             raise ValueError(
-                f"config.json: the rotary embedding of {name} layers is of type {kind!r}, wanted 'default' (or 'linear' "
+                f"config.json: the rotary type of {name} layers is {kind!r}, wanted 'default' (or 'linear' "
                 f"on Gemma 3's full_attention layers); give a base whose config.json uses one of these."
             )
     return float(whole["rope_theta"]), float(part["rope_theta"]), float(whole.get("factor", 1.0))

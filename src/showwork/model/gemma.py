@@ -11,8 +11,8 @@ attention `model.attention`.
         and for Gemma 3 "q_norm", "k_norm": [layers, H]}}
     lora = {module: {"a": [layers, R, in] float32, "b": [layers, out, R] float32}} for any of q k v o gate up down
 
-Source: the Gemma 2 and Gemma 3 reports and transformers' modelling files, against which tests hold it. Linears run on 2-D
-activations: XLA:CPU has no fast path for 3-D ones, elsewhere it is the same.
+Source: the Gemma 2 and Gemma 3 reports and transformers' modelling files, against which tests hold it. Linears run on
+2-D activations: XLA:CPU has no fast path for 3-D ones, elsewhere it is the same.
 """
 
 from __future__ import annotations

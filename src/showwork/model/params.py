@@ -1,7 +1,7 @@
 """Weights between the Hugging Face folder and the stacked tree, tensor by tensor and checked one by one.
 
 *Takes* a folder with config.json and model.safetensors (or shards with model.safetensors.index.json). *Leaves* the tree
-of `model.gemma`, or writes one back as model.safetensors. Each tensor is read with one pread into its place in a stacked
+of `model.gemma`, or writes one back as model.safetensors. Each tensor is read with pread into its place in a stacked
 array: the peak is the tree and one stack, nothing is transposed, neither torch nor pickle is imported.
 
 Source: the safetensors format (8 bytes of header length, a JSON header, raw little-endian tensors).
@@ -147,14 +147,15 @@ def check_tensors(found: Mapping[str, Tensor], cfg: GemmaConfig, folder: Path) -
     wanted = shapes(cfg, embed.shape[0] if embed and embed.shape else 0)
     for name, shape in wanted.items():
         if name not in found:
+            listed = list(shape) if shape[0] else ["V", shape[1]]
             raise ValueError(
-                f"base '{folder}': tensor {name} is missing, wanted shape {list(shape) if shape[0] else ['V', shape[1]]}"
-                f" by config.json; fetch the weights again, or the config.json that belongs to them."
+                f"base '{folder}': tensor {name} is missing, wanted shape {listed} by config.json; "
+                f"fetch the weights again, or the config.json that belongs to them."
             )
         if found[name].shape != shape:
             raise ValueError(
-                f"base '{folder}': tensor {name} in {found[name].file.name} has shape {list(found[name].shape)}, wanted "
-                f"{list(shape)} by config.json; weights and config.json are of different models, fetch both from one."
+                f"base '{folder}': tensor {name} in {found[name].file.name} has shape {list(found[name].shape)}, "
+                f"wanted {list(shape)} by config.json; the two are of different models, fetch both from one."
             )
     for name, tensor in found.items():
         if name in wanted or _NOT_OURS.search(name):
