@@ -71,11 +71,15 @@ def read_json(path: Path | str) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; an earlier stage should have left it, run the same command again")
+        raise FileNotFoundError(
+            f"{path}: no such file; an earlier stage should have left it, run the same command again"
+        )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as e:
-        raise ValueError(f"{path}: expected JSON, got something else ({e}); delete it and run the same command again")
+        raise ValueError(
+            f"{path}: expected JSON, got something else ({e}); delete it and run the same command again"
+        ) from e
 
 
 def sha256_file(path: Path | str) -> str:

@@ -74,7 +74,9 @@ def read_checked(manifest_path: Path | str, key: str) -> Path:
     entry = files[key]
     path = manifest_path.parent / entry["name"]
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: {manifest_path} lists it but it is gone; run the same command again to rebuild it")
+        raise FileNotFoundError(
+            f"{path}: {manifest_path} lists it but it is gone; run the same command again to rebuild it"
+        )
     size = path.stat().st_size
     found = f"{size} bytes" if size != entry["bytes"] else f"sha256 {sha256_file(path)}"
     wanted = f"{entry['bytes']} bytes" if size != entry["bytes"] else f"sha256 {entry['sha256']}"

@@ -69,9 +69,7 @@ def bare(source: str) -> str:
     """
     lines = source.splitlines()
     cuts = [
-        (t.start, t.end)
-        for t in tokenize.generate_tokens(io.StringIO(source).readline)
-        if t.type == tokenize.COMMENT
+        (t.start, t.end) for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT
     ]
 
     def column(line: int, offset: int) -> int:
@@ -84,7 +82,11 @@ def bare(source: str) -> str:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[0] if node.body else None
-            if isinstance(body, ast.Expr) and isinstance(body.value, ast.Constant) and isinstance(body.value.value, str):
+            if (
+                isinstance(body, ast.Expr)
+                and isinstance(body.value, ast.Constant)
+                and isinstance(body.value.value, str)
+            ):
                 cut((body.lineno, body.col_offset), (body.end_lineno or 0, body.end_col_offset or 0))
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             called, whole = node.exc.func, node.exc
@@ -97,7 +99,9 @@ def bare(source: str) -> str:
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def _outermost(cuts: list[tuple[tuple[int, int], tuple[int, int]]]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+def _outermost(
+    cuts: list[tuple[tuple[int, int], tuple[int, int]]],
+) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     """The cuts from the last to the first, without those that lie inside another (a comment inside a raise)."""
     kept: list[tuple[tuple[int, int], tuple[int, int]]] = []
     for start, end in sorted(cuts, key=lambda c: (c[0], (-c[1][0], -c[1][1]))):

@@ -17,7 +17,13 @@ DROPPED = pa.schema([*_ORIGIN, ("reason", pa.string()), ("detail", pa.string())]
 """One row that a sample looked at and left out."""
 
 PROMPT = pa.schema(
-    [("prompt_id", pa.string()), ("record_id", pa.string()), ("source", pa.string()), ("source_row", pa.int64()), *_TEXTS]
+    [
+        ("prompt_id", pa.string()),
+        ("record_id", pa.string()),
+        ("source", pa.string()),
+        ("source_row", pa.int64()),
+        *_TEXTS,
+    ]
 )
 """One held-out question with its gold trace and answer; `prompt_id` is the question's id."""
 

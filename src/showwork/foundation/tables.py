@@ -102,7 +102,9 @@ class ParquetSink:
         rest = table.slice(count)
         self._pending, self._pending_rows = ([rest], rest.num_rows) if rest.num_rows else ([], 0)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None and self._pending_rows:
             try:
                 self._flush(self._pending_rows)
@@ -113,7 +115,9 @@ class ParquetSink:
         self.digest = self._logical.hexdigest()
 
 
-def write_table(path: Path | str, schema: pa.Schema, batches: Iterable[Sequence[dict[str, Any]] | pa.Table]) -> ParquetSink:
+def write_table(
+    path: Path | str, schema: pa.Schema, batches: Iterable[Sequence[dict[str, Any]] | pa.Table]
+) -> ParquetSink:
     """Write all `batches` to `path` and return the closed sink (its `rows` and `digest`)."""
     with ParquetSink(path, schema) as sink:
         for batch in batches:
@@ -130,16 +134,16 @@ def read_rows(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; an earlier stage should have left it, run the same command again")
+        raise FileNotFoundError(
+            f"{path}: no such file; an earlier stage should have left it, run the same command again"
+        )
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             missing = [c for c in columns or () if c not in file.schema_arrow.names]
             if missing:
-                raise ValueError(
-                    f"{path}: no column {missing[0]!r}; it has {', '.join(file.schema_arrow.names)}"
-                )
+                raise ValueError(f"{path}: no column {missing[0]!r}; it has {', '.join(file.schema_arrow.names)}")
             for batch in file.iter_batches(batch_size=batch_rows, columns=None if columns is None else list(columns)):
                 batch.validate(full=True)
                 yield batch
     except pa.ArrowInvalid as e:
-        raise ValueError(f"{path}: not a readable parquet file ({e}); delete it and run the same command again")
+        raise ValueError(f"{path}: not a readable parquet file ({e}); delete it and run the same command again") from e

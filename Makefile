@@ -1,0 +1,42 @@
+# Two commands do all set-up from a fresh clone: `make demo` and `make test`. Each prints the plain commands it runs.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PARITY := .parity-venv
+
+.PHONY: demo test parity lint campaign clean-demo
+
+# A tiny Gemma learns to show its work, in a folder of its own: nothing of a real run is touched.
+demo: $(VENV)/installed
+	$(BIN)/snakemake --cores 2 session1 --configfile workflow/recipes/demo.yaml --directory demo
+	@echo
+	@echo "Open demo/results/report/session1.html in a browser."
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# Live comparison with transformers and peft, in an environment of their own. torch's ordinary build is large (several GB
+# with its CUDA packages where the registry serves no CPU build).
+parity: $(PARITY)/installed
+	$(PARITY)/bin/python -m pytest -q -p no:cacheprovider parity
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --lint --configfile workflow/recipes/demo.yaml
+
+# The longer proofs: three training seeds of the demo, results under benchmarks/results/.
+campaign: $(VENV)/installed
+	$(BIN)/python benchmarks/demo_seeds.py
+
+$(VENV)/installed: pyproject.toml envs/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable ".[dev]"
+	@touch $@
+
+$(PARITY)/installed: envs/parity.txt
+	$(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python -m pip install --quiet --requirement envs/parity.txt
+	@touch $@

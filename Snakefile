@@ -1,0 +1,55 @@
+# The plan, in the order the data flows: download → sample → standardize → mix → pack → train → evaluate → export → report.
+#
+#   snakemake --cores 8 session1        build everything session 1 needs that is missing or stale
+#   snakemake -n session1               only say what would run, and why
+#   snakemake --cores 8 data            all mixes, no training
+#   snakemake --cores 8 plan            what training would cost, before anything is trained
+#   snakemake --cores 1 lock            resolve the revisions that config.yaml leaves open
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+include: "workflow/rules/common.smk"
+# ---- targets -----------------------------------------------------------------
+rule all:
+    """Every session's report."""
+    default_target: True
+    input:
+        collect("results/report/{session}.html", session=SESSIONS),
+
+
+for SESSION in SESSIONS:
+
+    rule:
+        name:
+            SESSION
+        input:
+            session_target(SESSION),
+
+
+rule data:
+    """Every session's mix; nothing is trained."""
+    input:
+        collect("results/mix/{session}/manifest.json", session=SESSIONS),
+
+
+rule plan:
+    """What every session's training will cost; nothing is trained."""
+    input:
+        collect("results/plan/{session}.txt", session=SESSIONS),
+
+
+# ---- stages ------------------------------------------------------------------
+include: "workflow/rules/demo.smk"
+include: "workflow/rules/download.smk"
+include: "workflow/rules/sample.smk"
+include: "workflow/rules/standardize.smk"
+include: "workflow/rules/heldout.smk"
+include: "workflow/rules/mix.smk"
+include: "workflow/rules/pack.smk"
+include: "workflow/rules/plan.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/export.smk"
+include: "workflow/rules/report.smk"

@@ -1,0 +1,281 @@
+"""The checker: reads the configuration once, before any job, and reports everything that is wrong with it at once.
+
+Takes:  the merged configuration, the YAML files it came from, the schema `workflow/schemas/config.schema.yaml`.
+Leaves: the configuration with numbers that YAML read as text made numbers and defaults filled in, or one ConfigError
+        with a line per problem: file, line, key, what is wrong, the nearest thing that would be right.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from showwork.foundation.places import Key, Places
+from showwork.records.formats import format_of
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+NEEDED = {"full": (), "random": ("n",), "reservoir": ("n",), "first_n": ("start", "stop")}
+"""The keys that each sampling method needs; the others must be absent."""
+
+
+class ConfigError(ValueError):
+    """Everything wrong with a configuration; `problems` has a line for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+def checked_config(config: dict[str, Any], *, files: Sequence[Path], schema_file: Path) -> dict[str, Any]:
+    """A deep copy of `config`, coerced and complete.
+
+    Raises: ConfigError with all problems.
+    """
+    schema = yaml.load(schema_file.read_text("utf-8"), Loader=_Loader)
+    places = Places(files)
+    if places.syntax_errors:
+        raise ConfigError(places.syntax_errors)
+    config = copy.deepcopy(config)
+    _coerce(config, schema, schema)
+    validator = Draft202012Validator(schema)
+    found = [_sentence(error) for error in validator.iter_errors(config)]
+    problems = list(places.duplicates)
+    problems += [f"{places.of(key)}  {_dotted(key)}: {text}" for key, text in found]
+    if not problems:
+        _fill(config, schema, schema)
+        problems += [f"{places.of(key)}  {_dotted(key)}: {text}" for key, text in _crossed(config)]
+    else:
+        wrong = {key for key, _ in found}
+        for key, text in _crossed_if_possible(config):
+            if key not in wrong:
+                problems.append(f"{places.of(key)}  {_dotted(key)}: {text}")
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """`; did you mean 'x'?` when a known word is close, else the list of the known."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known) or 'none'}"
+
+
+# ---- schema ----------------------------------------------------------------------------------------------------------
+
+
+def _resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in schema:
+        return schema
+    target: Any = root
+    for part in schema["$ref"].removeprefix("#/").split("/"):
+        target = target[part]
+    return {**target, **{k: v for k, v in schema.items() if k != "$ref"}}
+
+
+def _types(schema: dict[str, Any]) -> list[str]:
+    kind = schema.get("type", [])
+    return [kind] if isinstance(kind, str) else list(kind)
+
+
+def _children(node: Any, schema: dict[str, Any], root: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """(key or index, its schema) of every entry of `node` that the schema describes."""
+    if isinstance(node, dict):
+        for key in node:
+            sub = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+            if isinstance(sub, dict):
+                yield key, _resolve(sub, root)
+    elif isinstance(node, list) and isinstance(schema.get("items"), dict):
+        yield from ((i, _resolve(schema["items"], root)) for i in range(len(node)))
+
+
+def _coerce(node: Any, schema: dict[str, Any], root: dict[str, Any]) -> None:
+    """YAML reads 1e-4 as text, and `--config` gives only text: make it what the schema wants."""
+    for key, sub in _children(node, schema, root):
+        value, types = node[key], _types(sub)
+        if isinstance(value, str) and "string" not in types:
+            node[key] = _converted(value, types)
+        elif isinstance(value, float) and types and "number" not in types and "integer" in types and value.is_integer():
+            node[key] = int(value)
+        _coerce(node[key], sub, root)
+
+
+def _converted(text: str, types: Sequence[str]) -> Any:
+    if "null" in types and text in {"null", "None", "~", ""}:
+        return None
+    if "boolean" in types and text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    for kind, make in (("integer", int), ("number", float)):
+        if kind in types:
+            try:
+                return make(text)
+            except ValueError:
+                continue
+    return text
+
+
+def _fill(node: Any, schema: dict[str, Any], root: dict[str, Any]) -> None:
+    """Put the schema's defaults where a key is absent."""
+    if isinstance(node, dict):
+        for key, sub in schema.get("properties", {}).items():
+            sub = _resolve(sub, root)
+            if key not in node and "default" in sub:
+                node[key] = copy.deepcopy(sub["default"])
+    for key, sub in _children(node, schema, root):
+        _fill(node[key], sub, root)
+
+
+def _sentence(error: ValidationError) -> tuple[Key, str]:
+    """(key, what is wrong with it) in our words."""
+    key: Key = tuple(error.absolute_path)
+    value, wanted = error.instance, error.validator_value
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        extra = [k for k in value if k not in known]
+        rest = f" (and {', '.join(extra[1:])})" if len(extra) > 1 else ""
+        return (*key, extra[0]), f"unknown setting{rest}{nearest(extra[0], known)}"
+    if error.validator == "required":
+        missing = [k for k in wanted if k not in value]
+        return key, f"{', '.join(missing)} missing; add it"
+    if error.validator == "enum":
+        return key, f"is {value!r}, expected one of {', '.join(map(str, wanted))}{_close(value, wanted)}"
+    if error.validator == "type":
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        return key, f"is {value!r}, expected {' or '.join(_KINDS[k] for k in kinds)}"
+    if error.validator == "pattern" and "40" in str(wanted):
+        return key, (
+            f"is {value!r}, expected a commit of 40 hex digits: a branch or tag moves and would change your data in "
+            "silence. Write null and run `snakemake --cores 1 lock`, which resolves it"
+        )
+    if error.validator == "pattern":
+        return key, f"{value!r} is no name; expected small letters, digits and _, starting with a letter"
+    if error.validator == "uniqueItems":
+        return key, f"names something twice: {', '.join(map(str, value))}"
+    bounds = {
+        "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than", "exclusiveMaximum": "less than",
+        "minItems": "a number of entries of at least", "minProperties": "a number of entries of at least",
+    }  # fmt: skip
+    return key, f"is {value!r}, expected {bounds.get(str(error.validator), str(error.validator))} {wanted}"
+
+
+_KINDS = {
+    "object": "a block of settings", "array": "a list", "string": "text", "number": "a number", "integer": "a whole number",
+    "boolean": "true or false", "null": "null",
+}  # fmt: skip
+
+
+def _close(value: Any, wanted: Sequence[Any]) -> str:
+    hit = difflib.get_close_matches(str(value), [str(w) for w in wanted], n=1, cutoff=0.6)
+    return f"; did you mean {hit[0]!r}?" if hit else ""
+
+
+def _dotted(key: Key) -> str:
+    return "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in key).lstrip(".") or "the configuration"
+
+
+# ---- what one key says of another ------------------------------------------------------------------------------------
+
+
+def _crossed_if_possible(config: dict[str, Any]) -> list[tuple[Key, str]]:
+    """The cross checks of a configuration that already has other problems: as many as its shape still allows."""
+    try:
+        return list(_crossed(config))
+    except (KeyError, TypeError, AttributeError):
+        return []
+
+
+def _crossed(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    sources, samples, sessions = config["sources"], config["samples"], config["sessions"]
+    for name, source in sources.items():
+        if not source.get("hub") and not source.get("path"):
+            yield ("sources", name), "has neither hub nor path; give the dataset's id or a folder"
+        try:
+            format_of(source["format"], source.get("columns"))
+        except ValueError as error:
+            yield ("sources", name, "format"), str(error).removeprefix("format: ")
+    for name, sample in samples.items():
+        yield from _sample_problems(name, sample, sources)
+    named = [(("held_out", "samples"), config["held_out"]["samples"])]
+    named += [(("sessions", name, "samples"), session["samples"]) for name, session in sessions.items()]
+    for place, list_of in named:
+        for i, sample in enumerate(list_of):
+            if sample not in samples:
+                yield (*place, i), f"no sample {sample!r}{nearest(sample, list(samples))}"
+    for name, session in sessions.items():
+        yield from _start_problems(name, sessions)
+        train = {**config["train"], **session.get("train", {})}
+        if (train.get("epochs") is None) == (train.get("max_steps") is None):
+            yield ("sessions", name, "train"), "expected either epochs or max_steps, the other null"
+    yield from _overlaps(samples, sessions)
+    direct = config["evaluate"].get("direct_prompt")
+    if direct is not None and "{question}" not in direct:
+        yield ("evaluate", "direct_prompt"), f"is {direct!r}, expected it to hold {{question}}"
+
+
+def _sample_problems(name: str, sample: dict[str, Any], sources: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    place: Key = ("samples", name)
+    if sample["source"] not in sources:
+        yield (*place, "source"), f"no source {sample['source']!r}{nearest(sample['source'], list(sources))}"
+    needed = NEEDED[sample["method"]]
+    for key in ("n", "start", "stop"):
+        if (sample.get(key) is None) and key in needed:
+            yield place, f"method {sample['method']} needs {key}; add it"
+        if sample.get(key) is not None and key not in needed:
+            yield (*place, key), f"method {sample['method']} takes no {key}; remove it"
+    if (
+        sample["method"] == "first_n"
+        and sample.get("start")
+        and sample.get("stop")
+        and sample["stop"] < sample["start"]
+    ):
+        yield (*place, "stop"), f"is {sample['stop']:,}, expected at least start, {sample['start']:,}"
+
+
+def _start_problems(name: str, sessions: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    place: Key = ("sessions", name, "start_from")
+    known = ["base", *(s for s in sessions if s != name)]
+    if name == "base":
+        yield ("sessions", name), "the name 'base' means the base model; choose another"
+    seen, at = [name], sessions[name]["start_from"]
+    if at not in known:
+        yield place, f"no session {at!r}{nearest(at, known)}"
+        return
+    while at != "base" and at in sessions:
+        if at in seen:
+            yield place, f"goes in a circle: {' -> '.join([*seen, at])}; one session must start from base"
+            return
+        seen.append(at)
+        at = sessions[at]["start_from"]
+
+
+def _overlaps(samples: dict[str, Any], sessions: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Rows that two sessions, or one session twice, would train on."""
+    used = [
+        (session, i, name) for session, s in sessions.items() for i, name in enumerate(s["samples"]) if name in samples
+    ]
+    for k, (session, i, name) in enumerate(used):
+        for earlier_session, _, earlier in used[:k]:
+            a, b = samples[earlier], samples[name]
+            where: Key = ("sessions", session, "samples", i)
+            if earlier == name:
+                yield where, f"{name} is also in {earlier_session}; a row may be in one session only"
+            elif a["source"] == b["source"] and a["method"] == b["method"] == "first_n" and None not in (
+                a.get("start"), a.get("stop"), b.get("start"), b.get("stop")
+            ):  # fmt: skip
+                low, high = max(a["start"], b["start"]), min(a["stop"], b["stop"])
+                if low <= high:
+                    yield (
+                        where,
+                        (
+                            f"{name} (rows {b['start']:,} to {b['stop']:,}) and {earlier} of {earlier_session} (rows "
+                            f"{a['start']:,} to {a['stop']:,}) share rows {low:,} to {high:,} of {a['source']}; "
+                            f"start {name} at {a['stop'] + 1:,}"
+                        ),
+                    )

@@ -1,0 +1,235 @@
+"""The checker: everything wrong is said at once, with its place and the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from showwork.foundation.config import ConfigError, checked_config
+
+REPO = Path(__file__).parents[2]
+SCHEMA = REPO / "workflow/schemas/config.schema.yaml"
+SHIPPED = REPO / "config.yaml"
+
+
+def check(tmp_path: Path, edit: dict[str, str] | None = None, overlay: str = "") -> dict[str, Any]:
+    """Check the shipped configuration with some of its text replaced and an overlay over it."""
+    text = SHIPPED.read_text()
+    for old, new in (edit or {}).items():
+        assert text.count(old) >= 1, f"{old!r} is not in config.yaml"
+        text = text.replace(old, new, 1)
+    file, over = tmp_path / "config.yaml", tmp_path / "overlay.yaml"
+    file.write_text(text)
+    config = yaml.safe_load(text)
+    files = [file]
+    if overlay:
+        over.write_text(overlay)
+        files.append(over)
+        merge(config, yaml.safe_load(overlay))
+    return checked_config(config, files=files, schema_file=SCHEMA)
+
+
+def merge(into: dict[str, Any], other: dict[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def line_of(text: str) -> int:
+    return next(i for i, line in enumerate(SHIPPED.read_text().splitlines(), 1) if text in line)
+
+
+def problems(tmp_path: Path, edit: dict[str, str] | None = None, overlay: str = "") -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        check(tmp_path, edit, overlay)
+    return error.value.problems
+
+
+def test_shipped_config_holds_the_recipe(tmp_path: Path) -> None:
+    config = check(tmp_path)
+    rows = {
+        "raiden_deepseek_r1": ("full", None, None, None),
+        "openo1_sft_english_20k": ("random", 20000, None, None),
+        "cot_collection_10k": ("reservoir", 10000, None, None),
+        "glaiveai_30k": ("first_n", None, 1, 30000),
+        "glaiveai_continuation_100k": ("first_n", None, 30001, 130000),
+    }
+    found = {k: (s["method"], s["n"], s["start"], s["stop"]) for k, s in config["samples"].items() if k in rows}
+    assert found == rows
+    assert config["seed"] == 42
+    assert config["template"]["max_seq_length"] == 1024
+    train = config["train"]
+    wanted = {"learning_rate": 2e-5, "batch_size": 2, "gradient_accumulation": 16, "warmup_steps": 100, "epochs": 1}
+    assert {k: train[k] for k in wanted} == wanted
+    assert (train["adapter"]["rank"], train["adapter"]["alpha"], train["adapter"]["targets"]) == (64, 64, "all-linear")
+    assert train["schedule"] == "cosine"
+    assert config["sessions"]["session1"]["samples"] == list(rows)[:4]
+    assert config["sessions"]["session1"]["publish"] == "tunix-sft-data"
+    assert config["sessions"]["session2"] == {
+        "samples": ["glaiveai_continuation_100k"],
+        "start_from": "session1",
+        "publish": "tunix-sft-continuation-data",
+        "train": {"learning_rate": 5e-6},
+    }
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path: Path) -> None:
+    config = check(tmp_path, {"learning_rate: 2.0e-5": "learning_rate: 1e-4", "seed: 42": 'seed: "7"'})
+    assert config["train"]["learning_rate"] == 1e-4
+    assert isinstance(config["train"]["learning_rate"], float)
+    assert config["seed"] == 7
+
+
+def test_defaults_fill_what_an_absent_key_leaves_open(tmp_path: Path) -> None:
+    config = check(tmp_path, {"  overlong: trim ": "  # "})
+    assert config["template"]["overlong"] == "trim"
+
+
+CASES = {
+    "unknown key": (
+        {"  warmup_steps: 100": "  warmupsteps: 100"},
+        "warmup_steps: 100",
+        "train.warmupsteps: unknown setting; did you mean 'warmup_steps'?",
+    ),
+    "wrong type": (
+        {"batch_size: 2 ": "batch_size: two "},
+        "batch_size: 2 ",
+        "train.batch_size: is 'two', expected a whole number",
+    ),
+    "not one of": (
+        {"schedule: cosine": "schedule: cosin"},
+        "schedule: cosine",
+        "train.schedule: is 'cosin', expected one of cosine, linear, constant, wsd; did you mean 'cosine'?",
+    ),
+    "dangling sample": (
+        {"samples: [glaiveai_continuation_100k]": "samples: [glaiveai_continuation_100]"},
+        "samples: [glaiveai_continuation_100k]",
+        "sessions.session2.samples[0]: no sample 'glaiveai_continuation_100'; did you mean 'glaiveai_continuation_100k'?",
+    ),
+    "dangling source": (
+        {"{source: openo1,": "{source: openo2,"},
+        "{source: openo1,",
+        "samples.openo1_sft_english_20k.source: no source 'openo2'; did you mean 'openo1'?",
+    ),
+    "dangling session": (
+        {"start_from: session1 ": "start_from: sesion1 "},
+        "start_from: session1 ",
+        "sessions.session2.start_from: no session 'sesion1'; did you mean 'session1'?",
+    ),
+    "branch as revision": (
+        {"revision: 18aab26b78af87a22a125751a2ef1aa2fa799060": "revision: main"},
+        "revision: 18aab26b",
+        "sources.raiden.revision: is 'main', expected a commit of 40 hex digits: a branch or tag moves and would change "
+        "your data in silence. Write null and run `snakemake --cores 1 lock`, which resolves it",
+    ),
+    "overlapping slices": (
+        {"start: 30001, stop: 130000": "start: 29001, stop: 130000"},
+        "samples: [glaiveai_continuation_100k]",
+        "sessions.session2.samples[0]: glaiveai_continuation_100k (rows 29,001 to 130,000) and glaiveai_30k of session1 "
+        "(rows 1 to 30,000) share rows 29,001 to 30,000 of glaive; start glaiveai_continuation_100k at 30,001",
+    ),
+    "sample in two sessions": (
+        {"samples: [glaiveai_continuation_100k]": "samples: [raiden_deepseek_r1]"},
+        "samples: [glaiveai_continuation_100k]",
+        "sessions.session2.samples[0]: raiden_deepseek_r1 is also in session1; a row may be in one session only",
+    ),
+    "impossible slice": (
+        {"start: 30001, stop: 130000": "start: 30001, stop: 3000"},
+        "start: 30001",
+        "samples.glaiveai_continuation_100k.stop: is 3,000, expected at least start, 30,001",
+    ),
+    "n for a full sample": (
+        {"{source: raiden, method: full}": "{source: raiden, method: full, n: 5}"},
+        "{source: raiden, method: full}",
+        "samples.raiden_deepseek_r1.n: method full takes no n; remove it",
+    ),
+    "no n for a random sample": (
+        {"method: random, n: 20000}": "method: random}"},
+        "method: random, n: 20000",
+        "samples.openo1_sft_english_20k: method random needs n; add it",
+    ),
+    "unknown format": (
+        {"format: thought_output": "format: though_output"},
+        "format: thought_output",
+        "sources.openo1.format: unknown format 'though_output', did you mean 'thought_output'?",
+    ),
+    "circle": (
+        {"start_from: base": "start_from: session3"},
+        "start_from: base",
+        "sessions.session1.start_from: goes in a circle: session1 -> session3 -> session2 -> session1; one session must "
+        "start from base",
+    ),
+    "missing block": ({"export:": "exports:"}, "# yaml-language-server", "the configuration: export missing; add it"),
+    "epochs and max_steps": (
+        {"max_steps: null": "max_steps: 5"},
+        "  session1:",
+        "sessions.session1.train: expected either epochs or max_steps, the other null",
+    ),
+    "question missing": (
+        {'"Question: {question}\\nAnswer:"': '"Question:"'},
+        "direct_prompt:",
+        "evaluate.direct_prompt: is 'Question:', expected it to hold {question}",
+    ),
+    "out of bounds": (
+        {"  share: 0.01": "  share: 0.9"},
+        "  share: 0.01",
+        "held_out.share: is 0.9, expected at most 0.5",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_problem_is_named_with_its_place_and_the_way_out(name: str, tmp_path: Path) -> None:
+    edit, where, sentence = CASES[name]
+    found = problems(tmp_path, edit)
+    suffix = "" if name == "missing block" else f":{line_of(where)}"
+    matching = [p for p in found if f"  {sentence}" in p]
+    assert matching, found
+    if suffix:
+        assert matching[0].split("  ")[0].endswith(f"config.yaml{suffix}")
+
+
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    edit = {
+        "batch_size: 2 ": "batch_size: two ",
+        "{source: openo1,": "{source: openo2,",
+        "schedule: cosine": "schedul: x",
+    }
+    found = "\n".join(problems(tmp_path, edit))
+    assert "train.batch_size" in found
+    assert "train.schedul: unknown setting" in found
+    assert "no source 'openo2'" in found
+
+
+def test_key_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    found = problems(tmp_path, {"seed: 42": "seed: 42\nseed: 43"})
+    first = line_of("seed: 42")
+    assert any(
+        p.endswith(f"config.yaml:{first + 1}  seed: given twice, first in line {first}; keep one") for p in found
+    )
+
+
+def test_problem_in_an_overlay_names_the_overlay(tmp_path: Path) -> None:
+    found = problems(tmp_path, overlay="train:\n  lerning_rate: 1.0e-3\n")
+    assert any("overlay.yaml:2  train.lerning_rate: unknown setting" in p for p in found)
+
+
+def test_broken_yaml_names_file_and_line(tmp_path: Path) -> None:
+    broken = tmp_path / "config.yaml"
+    broken.write_text("seed: 42\nmodel: {base: x\n")
+    with pytest.raises(ConfigError, match=r"config\.yaml:\d+  not valid YAML"):
+        checked_config({}, files=[broken], schema_file=SCHEMA)
+
+
+def test_shipped_config_shows_every_key_of_the_schema(tmp_path: Path) -> None:
+    """Every default in the schema equals what config.yaml ships, so that the two cannot drift apart."""
+    config = check(tmp_path)
+    schema = yaml.safe_load(SCHEMA.read_text())["properties"]
+    for block in ("template", "mix", "evaluate", "export"):
+        assert set(config[block]) == set(schema[block]["properties"]), block
+    assert set(config["train"]) == set(yaml.safe_load(SCHEMA.read_text())["$defs"]["train"]["properties"])

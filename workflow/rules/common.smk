@@ -1,0 +1,119 @@
+# Helpers only: the checked configuration, the slices that jobs see, the names of files. No rules in this file.
+import sys
+from pathlib import Path
+
+REPO = Path(workflow.basedir)
+sys.path.insert(0, str(REPO / "src"))
+
+from showwork.foundation import slices
+from showwork.foundation.config import ConfigError, checked_config
+from showwork.foundation.files import canonical, read_json
+from showwork.foundation.fingerprints import fingerprint
+from showwork.foundation.provenance import code_version
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+
+
+# The recipe; `--configfile` overlays lie over it, `--directory` only moves where results go.
+configfile: str(REPO / "config.yaml")
+
+
+try:
+    CONFIG = checked_config(
+        config,
+        files=[REPO / "config.yaml", *map(Path, workflow.overwrite_configfiles)],
+        schema_file=REPO / "workflow/schemas/config.schema.yaml",
+    )
+except ConfigError as error:
+    raise WorkflowError(
+        "The configuration has problems; no job was started:",
+        *(f"  {problem}" for problem in error.problems),
+    ) from None
+
+if Path("sources.lock").is_file():
+    CONFIG = slices.with_lock(CONFIG, read_json("sources.lock"))
+for sentence in slices.unresolved(CONFIG):
+    logger.warning(f"Note: {sentence}.")
+
+SESSIONS = list(CONFIG["sessions"])
+SAMPLES = list(CONFIG["samples"])
+
+# Every shell command finds the package, installed or not, and the interpreter that runs Snakemake.
+_bin = (
+    ""
+    if workflow.deployment_settings.deployment_method
+    else f'PATH="{Path(sys.executable).parent}:$PATH" '
+)
+shell.prefix(f'export {_bin}PYTHONPATH="{REPO / "src"}"; ')
+
+
+wildcard_constraints:
+    sample="|".join(SAMPLES),
+    session="|".join(SESSIONS),
+    model="|".join(["base", *SESSIONS]),
+
+
+def settings(stage, key=None):
+    """Canonical JSON of the slice of the configuration that a job of this stage may see."""
+    slice_of = getattr(slices, stage)
+    if key is None:
+        return canonical(slice_of(CONFIG))
+    return lambda wildcards: canonical(slice_of(CONFIG, wildcards[key]))
+
+
+def code(stage):
+    """Hash of the code that a stage would execute, comments and error texts apart."""
+    return code_version(f"showwork.{stage}")
+
+
+def samples_of(session):
+    return CONFIG["sessions"][session]["samples"]
+
+
+def session_target(session):
+    """What `snakemake <session>` leaves: the page, the published dataset, the certificates."""
+    wanted = [f"results/report/{session}.html"]
+    if CONFIG["sessions"][session]["publish"]:
+        wanted.append(f"results/publish/{session}.json")
+    return wanted
+
+
+def earlier_mixes(wildcards):
+    """Manifests of the mixes of every session that this one builds on."""
+    return collect(
+        "results/mix/{session}/manifest.json",
+        session=slices.chain(CONFIG, wildcards.session),
+    )
+
+
+def start_adapter(wildcards):
+    """Manifest of the session that this one continues from; nothing when it starts from the base."""
+    start = CONFIG["sessions"][wildcards.session]["start_from"]
+    return [] if start == "base" else f"results/train/{start}/manifest.json"
+
+
+def local_folder(name):
+    """The folder of a local source or base, or None when it lies on the hub."""
+    if name == "base":
+        return CONFIG["model"]["path"]
+    return CONFIG["sources"][CONFIG["samples"][name]["source"]]["path"]
+
+
+def local_content(name):
+    """Digest of the local files that a download job would list, so that an edit of them is noticed."""
+    wanted = slices.download(CONFIG, name)
+    folder = local_folder(name)
+    if folder is None or generated(folder):
+        return None
+    return fingerprint(Path(folder), wanted["files"])
+
+
+def generated(folder):
+    """Whether the demo generates this folder, so that its manifest says what is in it."""
+    return CONFIG["demo"] is not None and Path(folder).parts[:1] == ("sources",)
+
+
+def demo_manifest(name):
+    """Manifest of the generated world, for a local folder that the demo generates."""
+    folder = local_folder(name)
+    return ["sources/manifest.json"] if folder and generated(folder) else []
