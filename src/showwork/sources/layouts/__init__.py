@@ -2,7 +2,7 @@
 
     source = open_source("jsonl", [Path("a.jsonl")], columns=["instruction", "output"], name="openo1")
 
-Layouts: ``csv`` (one or more parts), ``jsonl``, ``json`` (one object of objects), ``parquet`` and ``datasets`` (parquet
+Layouts: ``csv`` (one or more parts), ``jsonl``, ``json_object`` (one object of objects), ``parquet`` and ``datasets`` (parquet
 shards that the download stage made through the datasets library).
 
 *Columns*: names to keep; ``None`` keeps all (a CSV's stray index column apart). A name that is not there is an error that
@@ -10,7 +10,7 @@ lists the names found. A row is ``dict[str, str | None]`` with exactly ``source.
 that is absent or null is ``None``. A value that is no text (number, list, object) is its one-line JSON with sorted keys.
 
 *Bad rows*: ``Bad(reason, detail, raw)``; reasons: bad_utf8, lone_surrogate, bad_json, duplicate_key, not_an_object,
-bad_csv, wrong_width. Nothing is repaired and nothing is skipped: a bad row keeps its place in the count.
+bad_csv, wrong_width, unknown_column. Nothing is repaired and nothing is skipped: a bad row keeps its place in the count.
 
 What a source offers (every ``source_row`` is the 0-based index over the files in the order given):
 
@@ -31,8 +31,60 @@ What a source offers (every ``source_row`` is the 0-based index over the files i
 
 *Identity.* ``key`` mixes the seed with a 64-bit hash of the row's own content, so it does not depend on the file's name, its
 place, the sharding, the thread or on n (samples nest). Equal rows have equal keys and are drawn together: only so is the
-selected set order-independent and mergeable in memory bounded by the sample. For ``jsonl`` and ``json`` the content is the
+selected set order-independent and mergeable in memory bounded by the sample. For ``jsonl`` and ``json_object`` the content is the
 row's JSON bytes (the key of the one big object is no part of it); for ``csv`` and ``parquet`` it is the columns.
 ``row_id`` comes from ``sources.identity.RowIds``: ``RowIds().of(row)`` -> 32 hex, blake2b-128 over the columns and
 the occurrence number among equal rows seen by that RowIds; ``RowIds().of_digest(digest)`` for the digests of a batch.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from showwork.sources.layouts.csv_parts import CsvSource
+from showwork.sources.layouts.json_object import JsonObjectSource
+from showwork.sources.layouts.jsonl import JsonLinesSource
+from showwork.sources.layouts.parquet import ParquetSource
+from showwork.sources.layouts.rows import Bad, Batch, Candidate, Row, Source
+
+__all__ = ["LAYOUTS", "Bad", "Batch", "Candidate", "Row", "Source", "open_source"]
+
+LAYOUTS = {
+    "csv": CsvSource,
+    "jsonl": JsonLinesSource,
+    "json_object": JsonObjectSource,
+    "parquet": ParquetSource,
+    "datasets": ParquetSource,
+}
+
+
+def open_source(
+    layout: str, files: Sequence[Path], columns: Sequence[str] | None = None, *, name: str = "source"
+) -> Source:
+    """The reader of `files` in `layout`; `name` is the source's, for the sentences.
+
+    Raises: FileNotFoundError for a file that is not there; ValueError for an unknown layout, files of another layout, an
+    empty or cut-off file, a column that is not there (the sentence lists those found).
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"source {name!r}: layout {layout!r} is unknown; known are {', '.join(LAYOUTS)}")
+    if not files:
+        raise ValueError(f"source {name!r}: no files are given; name at least one in the source's files")
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"source {name!r}: {file} does not exist; run the download again")
+    for file in files:
+        with file.open("rb") as f:
+            start = f.read(4)
+        if not start:
+            raise ValueError(f"source {name!r}: {file.name} is empty (0 bytes); fetch or replace it")
+        held = _MAGIC.get(start[:4], _MAGIC.get(start[:2], layout))
+        if held != layout and not (held == "parquet" and layout == "datasets"):
+            raise ValueError(
+                f"source {name!r}: {file.name} holds {held}, but its layout is {layout}; correct the layout"
+            )
+    return LAYOUTS[layout](name, files, columns)
+
+
+_MAGIC = {b"PAR1": "parquet", b"\x1f\x8b": "gzip", b"PK": "zip"}

@@ -1,0 +1,201 @@
+"""One big JSON object of objects, `{"<id>": {…}, …}`, read in pieces of a few megabytes.
+
+Takes:  files that hold one such object each; the ids are no part of the rows and may repeat.
+Leaves: rows; candidates are chosen by the hash of a row's bytes, so that only these are ever decoded.
+
+Method: the file is cut at the last `} , "id" : {` of each piece, the piece is wrapped in braces and msgspec splits it into
+undecoded values. A cut inside a row leaves braces open, so such a piece does not parse. The lengths of ids, values and
+separators must add up to the piece, else an id stood there twice or the spacing is uneven. In these cases the entries are
+walked one by one: exact, slower, and a row that is no JSON costs that row only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from showwork.sources.identity import content_hash, draw_keys
+from showwork.sources.layouts.rows import Bad, Candidate, Row, Source, chosen, missing_column
+from showwork.sources.layouts.strict_json import RowDecoder, parse
+
+PIECE_BYTES = 4 << 20
+LONGEST_ROW_BYTES = 256 << 20
+WINDOW_BYTES = 64 << 10
+HEAD_ROWS = 200
+
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_OPEN = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{\s*")
+_CUT = re.compile(rb'\}(\s*,\s*)"[^"\\]*"(\s*:\s*)\{')
+_FLAT_ENTRY = re.compile(
+    rb"\s*+" + _STRING + rb'\s*+:\s*+(\{(?:[^"{}\[\]]++|' + _STRING + rb")*+\})\s*+([,}])", re.DOTALL
+)
+_KEY = re.compile(rb"\s*+" + _STRING + rb"\s*+:\s*+", re.DOTALL)
+_TOKEN = re.compile(_STRING + rb'|[\[\]{},]|"', re.DOTALL)
+
+Values = Sequence[msgspec.Raw | bytes]
+Spacing = tuple[int, int] | None
+"""Bytes of `, ` between entries and of `: ` within them, as far as one cut has shown."""
+
+
+class JsonObjectSource(Source):
+    """Final. Columns not named are found in the first 200 rows; a later row with another is ``unknown_column``."""
+
+    def __init__(
+        self, name: str, files: Sequence[Path], columns: Sequence[str] | None, *, piece_bytes: int = PIECE_BYTES
+    ) -> None:
+        super().__init__(name, files)
+        self._piece_bytes = piece_bytes
+        head = [bytes(v) for v in itertools.islice(itertools.chain.from_iterable(self._blocks()), HEAD_ROWS)]
+        found = [row for row in map(parse, head) if not isinstance(row, Bad)]
+        if head and not found:
+            raise ValueError(
+                f"source {name!r}: the values in {self._listed()} are no JSON objects; "
+                f'wanted {{"<id>": {{…}}, …}}, check its layout'
+            )
+        names = list(dict.fromkeys(key for row in found for key in row))
+        self.columns = tuple(names if columns is None else columns)
+        if found:
+            missing_column(name, self.columns, names, self._listed())
+        self._decode = RowDecoder(self.columns, only=columns is None)
+
+    def _read(self) -> Iterator[Row]:
+        for block in self._blocks():
+            for value in block:
+                yield self._decode(bytes(value))
+
+    def candidates(self, seed: int, below: Callable[[], int]) -> Iterator[Candidate]:
+        """Rows whose key is below the limit; the others are never decoded, nor is their UTF-8 checked."""
+        first = 0
+        for block in self._blocks():
+            keys = draw_keys(np.fromiter(map(content_hash, block), np.uint64, len(block)), seed)
+            for i in chosen(keys, below()):
+                yield Candidate(int(keys[i]), first + i, self._decode(bytes(block[i])))
+            first += len(block)
+        self._ended(first)
+
+    def _blocks(self) -> Iterator[Values]:
+        """The rows' bytes, a piece at a time; whoever keeps a value must copy it, for it pins its piece."""
+        for file in self.files:
+            for offset, piece, spacing in self._pieces(file):
+                values = _split(piece, spacing)
+                if values is None:
+                    yield from self._walk(file, offset)
+                    break
+                yield values
+
+    def _pieces(self, file: Path) -> Iterator[tuple[int, bytes, Spacing]]:
+        """(offset, entries without a comma at either end, their spacing) up to the closing brace."""
+        with file.open("rb", buffering=0) as f:
+            rest = f.read(self._piece_bytes)
+            opening = _OPEN.match(rest)
+            if opening is None:
+                raise ValueError(
+                    f"source {self.name!r}: {file.name} starts with {rest[:20]!r}; "
+                    f'layout json_object wants {{"<id>": {{…}}, …}}, check its layout'
+                )
+            offset, rest, spacing = opening.end(), rest[opening.end() :], None
+            while more := f.read(max(self._piece_bytes, len(rest))):
+                rest += more
+                if cut := _last_cut(rest):
+                    spacing = _spacing(cut)
+                    yield offset, rest[: cut.start() + 1], spacing
+                    offset, rest = offset + cut.end(1), rest[cut.end(1) :]
+                elif len(rest) > LONGEST_ROW_BYTES:
+                    break
+            body = rest.rstrip().removesuffix(b"}").rstrip()
+            if body or not rest.rstrip().endswith(b"}"):
+                yield offset, body, spacing or _spacing(_CUT.search(body))
+
+    def _walk(self, file: Path, offset: int) -> Iterator[Values]:
+        """The rest of the file from an entry's first byte, entry by entry."""
+        with file.open("rb", buffering=0) as f:
+            f.seek(offset)
+            rest, ended = b"", False
+            while True:
+                more = f.read(max(self._piece_bytes, len(rest)))
+                rest += more
+                at, values = 0, []
+                while not ended and (entry := _entry(rest, at)):
+                    value, at, last = entry
+                    values.append(value)
+                    ended = last == b"}"
+                yield values
+                rest, offset = rest[at:], offset + at
+                if ended and rest.strip():
+                    raise ValueError(
+                        f"source {self.name!r}: {file.name} goes on after its closing brace at byte {offset:,}; "
+                        f"one JSON object is wanted, check its layout"
+                    )
+                if (not more and not ended) or len(rest) > LONGEST_ROW_BYTES:
+                    raise ValueError(
+                        f"source {self.name!r}: {file.name} is cut off or no JSON from byte {offset:,} on "
+                        f'(wanted "<id>": {{…}} and the closing brace); fetch or replace the file'
+                    )
+                if not more:
+                    return
+
+
+def _spacing(cut: re.Match[bytes] | None) -> Spacing:
+    return cut and (len(cut.group(1)), len(cut.group(2)))
+
+
+def _last_cut(data: bytes) -> re.Match[bytes] | None:
+    for start in (max(0, len(data) - WINDOW_BYTES), 0):
+        if cuts := list(_CUT.finditer(data, start)):
+            return cuts[-1]
+    return None
+
+
+def _split(piece: bytes, spacing: Spacing) -> Values | None:
+    """The values of a piece's entries; None when the piece is no whole number of entries.
+
+    >>> [bytes(v) for v in _split(b'"1": {"a": 2}, "3": {}', (2, 2))]
+    [b'{"a": 2}', b'{}']
+    """
+    try:
+        entries = msgspec.json.decode(b"{" + piece + b"}", type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    values = list(entries.values())
+    if spacing:
+        comma, colon = spacing
+        length = sum(map(len, entries)) + sum(map(len, values)) + len(values) * (2 + colon + comma) - comma
+        if length == len(piece):
+            return values
+    closed = piece + b"}"
+    walked: list[bytes] = []
+    at, last = 0, b","
+    while last == b",":
+        entry = _entry(closed, at)
+        if entry is None:
+            return None
+        value, at, last = entry
+        walked.append(value)
+    return walked
+
+
+def _entry(data: bytes, at: int) -> tuple[bytes, int, bytes] | None:
+    """(value, end, `,` or `}` behind it) of the entry that begins at `at`; None when its end is not in `data`.
+
+    >>> _entry(b'"1": {"a": 2}, "3"', 0)
+    (b'{"a": 2}', 14, b',')
+    """
+    if flat := _FLAT_ENTRY.match(data, at):
+        return flat.group(1), flat.end(), flat.group(2)
+    key = _KEY.match(data, at)
+    if key is None:
+        return None
+    depth = 0
+    for token in _TOKEN.finditer(data, key.end()):
+        mark = token.group()
+        if mark == b'"':
+            return None
+        if depth == 0 and mark in (b",", b"}"):
+            return data[key.end() : token.start()].rstrip(), token.end(), mark
+        depth += (mark in (b"{", b"[")) - (mark in (b"}", b"]"))
+    return None

@@ -1,0 +1,161 @@
+"""Parquet shards, by row group: a slice reads the footers and the row groups it overlaps, nothing else.
+
+Takes:  parquet files in the order their rows count.
+Leaves: rows and batches; text that is not UTF-8 (which pyarrow reads and rewrites without a word) is a bad row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from showwork.sources.layouts.rows import BATCH_ROWS, Batch, Row, Source, as_text, bad, missing_column
+
+PAGE_BUFFER_BYTES = 1 << 20
+_LENGTH = struct.Struct("<Q")
+_NULL = b"\xff" * 8
+
+
+class ParquetSource(Source):
+    """Final. `num_rows` is known from the footers at once."""
+
+    def __init__(self, name: str, files: Sequence[Path], columns: Sequence[str] | None) -> None:
+        super().__init__(name, files)
+        self._footers = [self._footer(f) for f in files]
+        names = self._footers[0].schema.to_arrow_schema().names
+        self.columns = tuple(names if columns is None else columns)
+        for file, footer in zip(files, self._footers, strict=True):
+            missing_column(name, self.columns, footer.schema.to_arrow_schema().names, file.name)
+        self._ended(sum(footer.num_rows for footer in self._footers))
+
+    def _footer(self, file: Path) -> pq.FileMetaData:
+        try:
+            return pq.read_metadata(file)
+        except pa.ArrowInvalid as e:
+            raise ValueError(
+                f"source {self.name!r}: {file.name} is no whole parquet file ({_first(e)}); it is cut off or of another "
+                f"layout, fetch or replace it"
+            ) from e
+
+    def _read(self) -> Iterator[Row]:
+        for _, batch in self._tables(0, self._count()):
+            yield from self._rows_of(batch)
+
+    def slice(self, start: int, stop: int) -> Iterator[tuple[int, Row]]:
+        """Rows start..stop, 1-based and inclusive, from their row groups alone."""
+        for first, batch in self._bounded(start, stop):
+            yield from enumerate(self._rows_of(batch), first)
+
+    def batches(self, start: int = 1, stop: int | None = None) -> Iterator[Batch]:
+        """Rows start..stop as tables; whole text columns never become Python strings."""
+        for first, batch in self._bounded(start, self._count() if stop is None else stop):
+            table = self._validated(batch)
+            if table is None:
+                yield self._batch(list(enumerate(self._rows_of(batch), first)))
+            else:
+                yield Batch(first, table, range(first, first + len(table)), _digests(table), [])
+
+    def _bounded(self, start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        if not 1 <= start <= stop:
+            raise ValueError(
+                f"source {self.name!r}: rows {start} to {stop} are no slice; start at 1 or more, stop not before"
+            )
+        if stop > self._count():
+            self._too_short(stop, self._count())
+        return self._tables(start - 1, stop)
+
+    def _tables(self, begin: int, end: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """(first row, batch) for the rows begin..end-1, reading only the row groups that hold them."""
+        first = 0
+        for file, footer in zip(self.files, self._footers, strict=True):
+            if first < end and first + footer.num_rows > begin:
+                try:
+                    yield from self._tables_of(file, footer, first, begin, end)
+                except (pa.ArrowInvalid, OSError) as e:
+                    raise ValueError(
+                        f"source {self.name!r}: {file.name} cannot be read ({_first(e)}); fetch or replace it"
+                    ) from e
+            first += footer.num_rows
+
+    def _tables_of(
+        self, file: Path, footer: pq.FileMetaData, first: int, begin: int, end: int
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        # A buffered column reader holds a page at a time; pre_buffer would hold whole row groups.
+        with pq.ParquetFile(file, metadata=footer, pre_buffer=False, buffer_size=PAGE_BUFFER_BYTES) as opened:
+            for group in range(footer.num_row_groups):
+                rows = footer.row_group(group).num_rows
+                if first < end and first + rows > begin:
+                    at = first
+                    for batch in opened.iter_batches(
+                        BATCH_ROWS, row_groups=[group], columns=list(self.columns), use_threads=False
+                    ):
+                        low, high = max(begin - at, 0), min(end - at, len(batch))
+                        if low < high:
+                            yield at + low, batch.slice(low, high - low).select(list(self.columns))
+                        at += len(batch)
+                        if at >= end:
+                            break
+                first += rows
+
+    def _validated(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
+        """The batch as large_string columns, or None when it holds other types or invalid text."""
+        if not all(pa.types.is_string(t) or pa.types.is_large_string(t) for t in batch.schema.types):
+            return None
+        try:
+            batch.validate(full=True)
+        except pa.ArrowInvalid:
+            return None
+        return batch.cast(pa.schema([(c, pa.large_string()) for c in self.columns]))
+
+    def _rows_of(self, batch: pa.RecordBatch) -> Iterator[Row]:
+        lists = []
+        for column in batch.columns:
+            if pa.types.is_dictionary(column.type):
+                column = column.dictionary_decode()
+            text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+            lists.append(column.cast(pa.large_binary()).to_pylist() if text else column.to_pylist())
+        for values in zip(*lists, strict=True):
+            yield _row(dict(zip(self.columns, values, strict=True)))
+
+
+def _row(values: dict[str, object]) -> Row:
+    row: dict[str, str | None] = {}
+    for column, value in values.items():
+        try:
+            row[column] = value.decode("utf-8") if isinstance(value, bytes) else as_text(value)
+        except UnicodeDecodeError as e:
+            shown = {k: v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else v for k, v in values.items()}
+            detail = f"byte 0x{e.object[e.start]:02x} in {column!r} at {e.start}"
+            return bad("bad_utf8", detail, as_text(shown) or "")
+    return row
+
+
+def _digests(table: pa.RecordBatch) -> list[bytes]:
+    """sources.identity.row_digest of every row, from the columns' own memory."""
+    columns = []
+    for name in sorted(table.schema.names):
+        key = name.encode()
+        column = table.column(name)
+        _, offsets, data = column.buffers()
+        ends = memoryview(offsets).cast("q")[column.offset : column.offset + len(column) + 1].tolist()
+        nulls = column.is_null().to_pylist() if column.null_count else None
+        columns.append((_LENGTH.pack(len(key)) + key, ends, memoryview(data or b""), nulls))
+    digests = []
+    for i in range(table.num_rows):
+        parts: list[bytes | memoryview] = []
+        for key, ends, data, nulls in columns:
+            if nulls and nulls[i]:
+                parts += (key, _NULL)
+            else:
+                parts += (key, _LENGTH.pack(ends[i + 1] - ends[i]), data[ends[i] : ends[i + 1]])
+        digests.append(hashlib.blake2b(b"".join(parts), digest_size=16).digest())
+    return digests
+
+
+def _first(error: Exception) -> str:
+    return str(error).split("\n")[0].rstrip(".")

@@ -1,0 +1,184 @@
+"""What every reader gives: rows by name, bad rows by reason, slices, batches and candidates.
+
+Takes:  a reader's rows, in file order.
+Leaves: the interface that `showwork.sources.layouts` describes; readers override what their layout can do faster.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from showwork.sources.identity import canonical, content_hash, draw_keys, row_digest
+
+BATCH_ROWS = 1000
+BATCH_BYTES = 16 << 20
+DETAIL_CHARACTERS = 200
+
+Columns = dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A row that cannot be read: a typed reason, the value that failed, and its whole text so that nothing is lost."""
+
+    reason: str
+    detail: str
+    raw: str
+
+
+Row = Columns | Bad
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A row whose draw key is low enough to be looked at."""
+
+    key: int
+    source_row: int
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive rows: the good ones as a table with their indexes and digests, the bad ones apart."""
+
+    first_row: int
+    table: pa.RecordBatch
+    source_rows: Sequence[int]
+    digests: Sequence[bytes]
+    bad: Sequence[tuple[int, Bad]]
+
+
+def bad(reason: str, detail: str, raw: bytes | str) -> Bad:
+    """A Bad row with its detail cut to 200 characters and its bytes made readable."""
+    text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return Bad(reason, detail.encode("utf-8", "backslashreplace").decode()[:DETAIL_CHARACTERS], text)
+
+
+def as_text(value: Any) -> str | None:
+    """A value as a cell: text and null as they are, everything else as one line of JSON with sorted keys."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def missing_column(name: str, wanted: Sequence[str], found: Sequence[str], where: Path | str) -> None:
+    """Raise the sentence for columns that are not there, if there are any."""
+    missing = [c for c in wanted if c not in found]
+    if missing:
+        listed = ", ".join(found) or "none"
+        raise ValueError(
+            f"source {name!r}: {where} has no column {missing[0]!r}; it has: {listed}; "
+            f"name one of these in the source's columns"
+        )
+
+
+class Source(ABC):
+    """One source's files behind one reader. `columns` and `num_rows` as the package describes them."""
+
+    def __init__(self, name: str, files: Sequence[Path]) -> None:
+        self.name = name
+        self.files = list(files)
+        self.columns: tuple[str, ...] = ()
+        self.num_rows: int | None = None
+
+    @abstractmethod
+    def _read(self) -> Iterator[Row]:
+        """All rows in order."""
+
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        """All rows with their 0-based index. Raises ValueError when there is none."""
+        count = 0
+        for row in self._read():
+            yield count, row
+            count += 1
+        self._ended(count)
+
+    def slice(self, start: int, stop: int) -> Iterator[tuple[int, Row]]:
+        """Rows start..stop, 1-based and inclusive. Raises ValueError when the source ends before `stop`."""
+        if not 1 <= start <= stop:
+            raise ValueError(
+                f"source {self.name!r}: rows {start} to {stop} are no slice; start at 1 or more, stop not before"
+            )
+        seen = 0
+        for seen, row in enumerate(itertools.islice(self._read(), stop), 1):
+            if seen >= start:
+                yield seen - 1, row
+        if seen < stop:
+            self._ended(seen)
+            self._too_short(stop, seen)
+
+    def batches(self, start: int = 1, stop: int | None = None) -> Iterator[Batch]:
+        """Rows start..stop (all by default) as tables of at most 1,000 rows."""
+        rows = self.rows() if stop is None and start == 1 else self.slice(start, stop or self._count())
+        pending: list[tuple[int, Row]] = []
+        size = 0
+        for item in rows:
+            pending.append(item)
+            size += len(item[1].raw) if isinstance(item[1], Bad) else sum(len(v) for v in item[1].values() if v)
+            if len(pending) == BATCH_ROWS or size > BATCH_BYTES:
+                yield self._batch(pending)
+                pending, size = [], 0
+        if pending:
+            yield self._batch(pending)
+
+    def candidates(self, seed: int, below: Callable[[], int]) -> Iterator[Candidate]:
+        """Rows whose key is below the limit; see the package's docstring."""
+        rows = self.rows()
+        while block := list(itertools.islice(rows, BATCH_ROWS)):
+            contents = (row.raw.encode() if isinstance(row, Bad) else canonical(row) for _, row in block)
+            keys = draw_keys(np.fromiter((content_hash(c) for c in contents), np.uint64, len(block)), seed)
+            for i in chosen(keys, below()):
+                yield Candidate(int(keys[i]), *block[i])
+
+    def _batch(self, pending: Sequence[tuple[int, Row]]) -> Batch:
+        good = [(i, row) for i, row in pending if not isinstance(row, Bad)]
+        schema = pa.schema([(c, pa.large_string()) for c in self.columns])
+        table = pa.RecordBatch.from_pylist([row for _, row in good], schema=schema)
+        digests = [row_digest(row) for _, row in good]
+        return Batch(
+            pending[0][0], table, [i for i, _ in good], digests, [(i, r) for i, r in pending if isinstance(r, Bad)]
+        )
+
+    def _count(self) -> int:
+        if self.num_rows is None:
+            self._ended(sum(1 for _ in self._read()))
+        assert self.num_rows is not None
+        return self.num_rows
+
+    def _ended(self, count: int) -> None:
+        if count == 0:
+            raise ValueError(
+                f"source {self.name!r}: {self._listed()} hold no rows; at least one is wanted, check the source's files"
+            )
+        self.num_rows = count
+
+    def _too_short(self, stop: int, rows: int) -> None:
+        raise ValueError(
+            f"source {self.name!r}: has {rows:,} rows but the slice stops at {stop:,}; lower stop to {rows} or less"
+        )
+
+    def _listed(self) -> str:
+        names = [f.name for f in self.files]
+        return ", ".join(names[:3]) + (f" and {len(names) - 3} more files" if len(names) > 3 else "")
+
+
+def chosen(keys: np.ndarray, limit: int) -> list[int]:
+    """Indexes of the keys below `limit`; 2**64 takes all.
+
+    >>> chosen(np.array([5, 1, 9], np.uint64), 6)
+    [0, 1]
+    """
+    if limit > 2**64 - 1:
+        return list(range(len(keys)))
+    return np.flatnonzero(keys < np.uint64(max(limit, 0))).tolist()
