@@ -11,6 +11,8 @@ min_version("9.19")
 
 
 include: "workflow/rules/common.smk"
+
+
 # ---- targets -----------------------------------------------------------------
 rule all:
     """Every session's report."""
@@ -26,6 +28,8 @@ for SESSION in SESSIONS:
             SESSION
         input:
             session_target(SESSION),
+        message:
+            "Session complete; its report is results/report/{rule}.html."
 
 
 rule data:

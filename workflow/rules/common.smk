@@ -71,8 +71,14 @@ def samples_of(session):
 
 
 def session_target(session):
-    """What `snakemake <session>` leaves: the page, the published dataset, the certificates."""
-    wanted = [f"results/report/{session}.html"]
+    """What `snakemake <session>` leaves; named one by one, so that a product that was deleted is built again."""
+    wanted = [
+        f"results/report/{session}.html",
+        f"results/mix/{session}/train.parquet",
+        f"results/train/{session}/adapter/adapter.safetensors",
+        f"results/evaluate/{session}/metrics.json",
+        f"results/export/{session}/certificate.json",
+    ]
     if CONFIG["sessions"][session]["publish"]:
         wanted.append(f"results/publish/{session}.json")
     return wanted
@@ -117,3 +123,25 @@ def demo_manifest(name):
     """Manifest of the generated world, for a local folder that the demo generates."""
     folder = local_folder(name)
     return ["sources/manifest.json"] if folder and generated(folder) else []
+
+
+def everything_of(wildcards):
+    """The manifests of every stage of a session: what its page is made from."""
+    session = wildcards.session
+    samples = samples_of(session)
+    return [
+        *collect(
+            "results/{stage}/{sample}.json",
+            stage=["download", "sample", "standardize"],
+            sample=samples,
+        ),
+        "results/download/base.json",
+        "results/heldout/prompts.json",
+        f"results/mix/{session}/manifest.json",
+        f"results/pack/{session}/manifest.json",
+        f"results/plan/{session}.json",
+        f"results/train/{session}/manifest.json",
+        "results/evaluate/base/manifest.json",
+        f"results/evaluate/{session}/manifest.json",
+        f"results/export/{session}/certificate.json",
+    ]
