@@ -85,8 +85,24 @@ def test_a_slice_past_the_end_is_refused_with_the_count(layout, tmp_path):
         ValueError, match=r"source 'glaive': has 57 rows but the slice stops at 58; lower stop to 57 or less"
     ):
         list(source.slice(50, 58))
-    with pytest.raises(ValueError, match=r"rows 0 to 3 are no slice"):
+    with pytest.raises(ValueError, match=r"rows 0 to 3 are no slice of files that begin with row 1"):
         list(source.slice(0, 3))
+
+
+@EACH_LAYOUT
+def test_files_from_the_middle_of_a_source_keep_its_numbering(layout, tmp_path):
+    files = split(layout, tmp_path, ROWS, 3)[1:]
+    source = open_source(layout, files, name="glaive", first_row=19)
+    numbered = list(enumerate(ROWS))
+    assert list(source.rows()) == numbered[19:]
+    assert list(source.slice(25, 40)) == numbered[24:40]
+    assert [i for b in source.batches(25, 40) for i in b.source_rows] == list(range(24, 40))
+    assert [i for b in source.batches() for i in b.source_rows] == list(range(19, 57))
+    assert [c.source_row for c in source.candidates(0, lambda: EVERYTHING)] == list(range(19, 57))
+    with pytest.raises(ValueError, match=r"rows 19 to 25 are no slice of files that begin with row 20"):
+        list(source.slice(19, 25))
+    with pytest.raises(ValueError, match=r"source 'glaive': has 57 rows but the slice stops at 58"):
+        list(source.slice(50, 58))
 
 
 @EACH_LAYOUT

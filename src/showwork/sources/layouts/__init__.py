@@ -12,14 +12,15 @@ that is absent or null is ``None``. A value that is no text (number, list, objec
 *Bad rows*: ``Bad(reason, detail, raw)``; reasons: bad_utf8, lone_surrogate, bad_json, duplicate_key, not_an_object,
 bad_csv, wrong_width, unknown_column. Nothing is repaired and nothing is skipped: a bad row keeps its place in the count.
 
-What a source offers (every ``source_row`` is the 0-based index over the files in the order given):
+What a source offers (every ``source_row`` is the 0-based index over the files in the order given; ``first_row`` is that of
+the first file's first row, not 0 when a download left out the shards before a slice):
 
 ``source.columns``            tuple of names
 ``source.num_rows``           int, or None until one whole pass has been made (parquet knows it at once)
 ``source.rows()``             yields ``(source_row, dict | Bad)``, all rows
 ``source.slice(start, stop)`` the same for rows start..stop, 1-based and inclusive; parquet reads only their row groups;
                               ValueError with the count if the source ends before ``stop``
-``source.batches(start=1, stop=None)``
+``source.batches(start=None, stop=None)``
                               yields ``Batch(first_row, table, source_rows, digests, bad)``: ``table`` is a
                               pa.RecordBatch of the good rows (every column large_string, validated),
                               ``source_rows`` their indexes, ``digests`` their 16-byte row digests,
@@ -60,7 +61,12 @@ LAYOUTS = {
 
 
 def open_source(
-    layout: str, files: Sequence[Path], columns: Sequence[str] | None = None, *, name: str = "source"
+    layout: str,
+    files: Sequence[Path],
+    columns: Sequence[str] | None = None,
+    *,
+    name: str = "source",
+    first_row: int = 0,
 ) -> Source:
     """The reader of `files` in `layout`; `name` is the source's, for the sentences.
 
@@ -84,7 +90,9 @@ def open_source(
             raise ValueError(
                 f"source {name!r}: {file.name} holds {held}, but its layout is {layout}; correct the layout"
             )
-    return LAYOUTS[layout](name, files, columns)
+    source: Source = LAYOUTS[layout](name, files, columns)
+    source.first_row = first_row
+    return source
 
 
 _MAGIC = {b"PAR1": "parquet", b"\x1f\x8b": "gzip", b"PK": "zip"}

@@ -74,7 +74,7 @@ class JsonObjectSource(Source):
         for block in self._blocks():
             keys = draw_keys(np.fromiter(map(content_hash, block), np.uint64, len(block)), seed)
             for i in chosen(keys, below()):
-                yield Candidate(int(keys[i]), first + i, self._decode(bytes(block[i])))
+                yield Candidate(int(keys[i]), self.first_row + first + i, self._decode(bytes(block[i])))
             first += len(block)
         self._ended(first)
 

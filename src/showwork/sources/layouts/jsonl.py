@@ -57,7 +57,7 @@ class JsonLinesSource(Source):
         for lines in self._blocks():
             keys = draw_keys(np.fromiter(map(content_hash, lines), np.uint64, len(lines)), seed)
             for i in chosen(keys, below()):
-                yield Candidate(int(keys[i]), first + i, self._decode(lines[i]))
+                yield Candidate(int(keys[i]), self.first_row + first + i, self._decode(lines[i]))
             first += len(lines)
         self._ended(first)
 

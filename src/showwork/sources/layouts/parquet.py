@@ -43,7 +43,7 @@ class ParquetSource(Source):
             ) from e
 
     def _read(self) -> Iterator[Row]:
-        for _, batch in self._tables(0, self._count()):
+        for _, batch in self._tables(0, self._last() - self.first_row):
             yield from self._rows_of(batch)
 
     def slice(self, start: int, stop: int) -> Iterator[tuple[int, Row]]:
@@ -51,9 +51,11 @@ class ParquetSource(Source):
         for first, batch in self._bounded(start, stop):
             yield from enumerate(self._rows_of(batch), first)
 
-    def batches(self, start: int = 1, stop: int | None = None) -> Iterator[Batch]:
+    def batches(self, start: int | None = None, stop: int | None = None) -> Iterator[Batch]:
         """Rows start..stop as tables; whole text columns never become Python strings."""
-        for first, batch in self._bounded(start, self._count() if stop is None else stop):
+        for first, batch in self._bounded(
+            self.first_row + 1 if start is None else start, self._last() if stop is None else stop
+        ):
             table = self._validated(batch)
             if table is None:
                 yield self._batch(list(enumerate(self._rows_of(batch), first)))
@@ -61,13 +63,10 @@ class ParquetSource(Source):
                 yield Batch(first, table, range(first, first + len(table)), _digests(table), [])
 
     def _bounded(self, start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        if not 1 <= start <= stop:
-            raise ValueError(
-                f"source {self.name!r}: rows {start} to {stop} are no slice; start at 1 or more, stop not before"
-            )
-        if stop > self._count():
-            self._too_short(stop, self._count())
-        return self._tables(start - 1, stop)
+        begin, end = self._span(start, stop)
+        if stop > self._last():
+            self._too_short(stop)
+        return ((self.first_row + at, batch) for at, batch in self._tables(begin, end))
 
     def _tables(self, begin: int, end: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """(first row, batch) for the rows begin..end-1, reading only the row groups that hold them."""

@@ -91,6 +91,7 @@ class Source(ABC):
         self.files = list(files)
         self.columns: tuple[str, ...] = ()
         self.num_rows: int | None = None
+        self.first_row = 0
 
     @abstractmethod
     def _read(self) -> Iterator[Row]:
@@ -100,27 +101,26 @@ class Source(ABC):
         """All rows with their 0-based index. Raises ValueError when there is none."""
         count = 0
         for row in self._read():
-            yield count, row
+            yield self.first_row + count, row
             count += 1
         self._ended(count)
 
     def slice(self, start: int, stop: int) -> Iterator[tuple[int, Row]]:
         """Rows start..stop, 1-based and inclusive. Raises ValueError when the source ends before `stop`."""
-        if not 1 <= start <= stop:
-            raise ValueError(
-                f"source {self.name!r}: rows {start} to {stop} are no slice; start at 1 or more, stop not before"
-            )
+        begin, end = self._span(start, stop)
         seen = 0
-        for seen, row in enumerate(itertools.islice(self._read(), stop), 1):
-            if seen >= start:
-                yield seen - 1, row
-        if seen < stop:
+        for seen, row in enumerate(itertools.islice(self._read(), end), 1):
+            if seen > begin:
+                yield self.first_row + seen - 1, row
+        if seen < end:
             self._ended(seen)
-            self._too_short(stop, seen)
+            self._too_short(stop)
 
-    def batches(self, start: int = 1, stop: int | None = None) -> Iterator[Batch]:
+    def batches(self, start: int | None = None, stop: int | None = None) -> Iterator[Batch]:
         """Rows start..stop (all by default) as tables of at most 1,000 rows."""
-        rows = self.rows() if stop is None and start == 1 else self.slice(start, stop or self._count())
+        start = self.first_row + 1 if start is None else start
+        whole = stop is None and start == self.first_row + 1
+        rows = self.rows() if whole else self.slice(start, self._last() if stop is None else stop)
         pending: list[tuple[int, Row]] = []
         size = 0
         for item in rows:
@@ -150,11 +150,20 @@ class Source(ABC):
             pending[0][0], table, [i for i, _ in good], digests, [(i, r) for i, r in pending if isinstance(r, Bad)]
         )
 
-    def _count(self) -> int:
+    def _last(self) -> int:
+        """The 1-based number of the last row; may read the whole source once."""
         if self.num_rows is None:
             self._ended(sum(1 for _ in self._read()))
-        assert self.num_rows is not None
-        return self.num_rows
+        return self.first_row + (self.num_rows or 0)
+
+    def _span(self, start: int, stop: int) -> tuple[int, int]:
+        """Rows start..stop of the source as begin..end-1 of these files."""
+        if not self.first_row < start <= stop:
+            raise ValueError(
+                f"source {self.name!r}: rows {start} to {stop} are no slice of files that begin with row "
+                f"{self.first_row + 1}; start there or later, stop not before"
+            )
+        return start - 1 - self.first_row, stop - self.first_row
 
     def _ended(self, count: int) -> None:
         if count == 0:
@@ -163,9 +172,10 @@ class Source(ABC):
             )
         self.num_rows = count
 
-    def _too_short(self, stop: int, rows: int) -> None:
+    def _too_short(self, stop: int) -> None:
+        last = self._last()
         raise ValueError(
-            f"source {self.name!r}: has {rows:,} rows but the slice stops at {stop:,}; lower stop to {rows} or less"
+            f"source {self.name!r}: has {last:,} rows but the slice stops at {stop:,}; lower stop to {last} or less"
         )
 
     def _listed(self) -> str:
