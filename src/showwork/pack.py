@@ -29,7 +29,8 @@ from showwork.foundation.schema import LEDGER
 from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import ParquetSink, read_rows
 from showwork.tokens.base import base_folder
-from showwork.tokens.overlong import OVERLONG, trim_trace
+from showwork.tokens.fitting import joined, shortened
+from showwork.tokens.overlong import OVERLONG
 from showwork.tokens.packing import DTYPES, PackedArrays, best_fit_decreasing, pack, shuffle_bins
 from showwork.tokens.template import completion_segments, prompt_segments, template_digest
 from showwork.tokens.tokenizer import Encoded, Encoder, load_encoder, tokenizer_digest
@@ -123,7 +124,7 @@ def fit(records: list[dict[str, Any]], encoder: Encoder, template: dict[str, Any
 
     def one(number: int) -> Fitted:
         record, prompt, completion = records[number], prompts[number], completions[number]
-        whole = _joined(prompt, completion)
+        whole = joined(prompt, completion)
         example, cut, reason = whole, 0, ""
         if len(whole) > room:
             if template["overlong"] == "error":
@@ -141,37 +142,6 @@ def fit(records: list[dict[str, Any]], encoder: Encoder, template: dict[str, Any
     # Threads help because the tokenizer works outside Python's lock; map keeps the records' order.
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return list(pool.map(one, range(len(records))))
-
-
-def shortened(
-    record: dict[str, Any], prompt: Encoded, encoder: Encoder, template: dict[str, Any]
-) -> tuple[Encoded | None, str]:
-    """The example with a shorter trace, or the reason why there is none."""
-    empty, answered = encoder.encode_many([completion_segments("", ""), completion_segments("", record["answer"])])
-    room = template["max_seq_length"] - len(prompt)
-    # A trace's tokens beside its tags are not exactly its tokens alone: ask for less until the whole example fits.
-    for slack in range(9):
-        trimmed = trim_trace(
-            record["trace"],
-            room=room - len(answered) - slack,
-            room_without_answer=room - len(empty),
-            min_trace_tokens=template["min_trace_tokens"],
-            count_tokens=encoder.count_tokens,
-        )
-        if trimmed.trace is None:
-            return None, trimmed.reason
-        example = _joined(prompt, encoder.encode(completion_segments(trimmed.trace, record["answer"])))
-        if len(example) <= template["max_seq_length"]:
-            return example, ""
-    return None, OVERLONG
-
-
-def _joined(prompt: Encoded, completion: Encoded) -> Encoded:
-    return Encoded(
-        np.concatenate([prompt.ids, completion.ids]),
-        np.concatenate([prompt.trained, completion.trained]),
-        prompt.num_neutralized + completion.num_neutralized,
-    )
 
 
 def count(fitted: list[Fitted]) -> dict[str, Any]:

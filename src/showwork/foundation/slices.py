@@ -195,7 +195,7 @@ def train(config: Config, session: str) -> Config:
 
 def evaluate(config: Config, model: str) -> Config:
     """How the base or a session is asked."""
-    keys = ("system_prompt", "max_seq_length")
+    keys = ("system_prompt", "max_seq_length", "min_trace_tokens")
     return {
         "name": model,
         "seed": config["seed"],
