@@ -1,0 +1,221 @@
+"""Joins one session's samples: no duplicates, nothing held out, nothing an earlier session saw, shuffled by a seed.
+
+Takes:  the records of the session's samples, the mixes of the sessions before it, the held-out prompts.
+Leaves: results/mix/<session>/train.parquet (the records in training order), removed.parquet (every other record, why, and what it
+        repeats), disjoint.json (the certificate, from the written file), manifest.json with the provenance tree.
+
+    python -m showwork.mix --settings JSON --records results/standardize/a.json … --earlier results/mix/session1/manifest.json …
+        --heldout results/heldout/prompts.json --train … --removed … --disjoint … --manifest …
+
+Records in = train + removed. Equal records, and equal questions with equal answers, are duplicates always; near duplicates by
+MinHash and exact Jaccard (records/duplicates.py) above the threshold. The order is that of a hash of seed and record id.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from showwork.foundation.files import write_json
+from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
+from showwork.foundation.schema import RECORD
+from showwork.foundation.stage import Say, run_stage
+from showwork.foundation.tables import ParquetSink, read_rows
+from showwork.records import tree
+from showwork.records.certificate import KINDS, certificate
+from showwork.records.ids import order_key
+from showwork.records.keeping import Earlier, Exact
+from showwork.records.near import NearSearch
+from showwork.records.overlap import Behind, ahead
+from showwork.records.shuffle import Shuffle
+
+REMOVED = pa.schema(
+    [
+        ("sample", pa.string()), ("source", pa.string()), ("source_row", pa.int64()), ("row_id", pa.string()),
+        ("record_id", pa.string()), ("question_id", pa.string()), ("reason", pa.string()), ("duplicate_of", pa.string()),
+        ("similarity", pa.float64()),
+    ]
+)  # fmt: skip
+"""One record that is not trained on. `duplicate_of` is a record id, "" where there is none; `similarity` of near ones."""
+
+IDS = ("source", "source_row", "row_id", "record_id", "question_id")
+Settings = dict[str, Any]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The files of this stage."""
+    parser.add_argument(
+        "--records", type=Path, nargs="+", required=True, help="manifests of the session's samples, in its order"
+    )
+    parser.add_argument(
+        "--earlier", type=Path, nargs="*", default=[], help="manifests of the mixes of earlier sessions"
+    )
+    parser.add_argument("--heldout", type=Path, required=True, help="manifest of the held-out prompts")
+    parser.add_argument("--train", type=Path, required=True, help="parquet to write: the records in training order")
+    parser.add_argument("--removed", type=Path, required=True, help="parquet to write: the records removed")
+    parser.add_argument("--disjoint", type=Path, required=True, help="certificate to write")
+    parser.add_argument("--manifest", type=Path, required=True, help="manifest to write")
+
+
+def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
+    """Join, remove, shuffle, certify."""
+    allow(settings, say)
+    samples = {m["name"]: (m, path) for path in args.records for m in [read_manifest(path)]}
+    files = {name: read_checked(path, "records") for name, (_, path) in samples.items()}
+    prompts = read_checked(args.heldout, "prompts")
+    before = {read_manifest(path)["name"]: read_checked(path, "train") for path in args.earlier}
+    near = settings["duplicates"].get("near", True)
+    search = NearSearch(settings["duplicates"].get("threshold", 0.85)) if near else None
+    rules = _rules(settings["share"], prompts, before)
+    if search:
+        search.refer("near_held_out", prompts)
+        for file in before.values():
+            search.refer("near_earlier", file)
+    removed: dict[str, Counter[str]] = defaultdict(Counter)
+    total = sum(m["counts"]["records"] for m, _ in samples.values())
+    with (
+        ParquetSink(args.train, RECORD) as train,
+        ParquetSink(args.removed, REMOVED) as out,
+        Shuffle(args.train.parent, RECORD, sum(_unpacked_bytes(f) for f in files.values())) as shuffle,
+    ):
+        for name, file in files.items():
+            for batch in ahead(read_rows(file, batch_rows=2000)):
+                kept = _exactly_new(name, batch, rules, out, removed[name])
+                if search:
+                    search.add(name, file, kept)
+                keys = [order_key(settings["seed"], i) for i in kept.column("record_id").to_pylist()]
+                shuffle.add(kept, np.array(keys, np.uint64))
+                say.progress(shuffle.rows + out.rows, total, "records looked at")
+        repeats = search.found() if search else {}
+        with Behind() as later:
+            for table in shuffle.tables():
+                later(train.write, _without_repeats(table, repeats, out, removed))
+        if not train.rows:
+            raise ValueError(
+                f"mix {settings['name']!r}: none of {total:,} records is left, "
+                f"{', '.join(f'{r} {n:,}' for r, n in sum(removed.values(), Counter()).most_common())}; "
+                "give the session other samples or raise mix.threshold"
+            )
+    reasons = sum(removed.values(), Counter())
+    branches = {name: tree.branch(m, removed[name]) for name, (m, _) in samples.items()}
+    _certify(args, settings, before, prompts, reasons)
+    drawn = tree.lines(settings["name"], branches)
+    write_manifest(
+        args.manifest,
+        stage="mix",
+        name=settings["name"],
+        settings=settings,
+        inputs={**{n: p for n, (_, p) in samples.items()}, "heldout": args.heldout, **_named(args.earlier)},
+        files={"train": args.train, "removed": args.removed, "disjoint": args.disjoint},
+        counts={"records": total, "train": train.rows, "removed": dict(sorted(reasons.items())), "samples": branches},
+        digest=train.digest,
+        tree=drawn,
+        duplicates=search.report() if search else None,
+    )
+    for line in drawn:
+        say(line)
+
+
+def allow(settings: Settings, say: Say) -> None:
+    """Raise ValueError when a source's licence is not on the list; say what is noted beside a licence."""
+    for source, entry in settings["licenses"].items():
+        if entry["license"] not in settings["allowed"]:
+            raise ValueError(
+                f"mix {settings['name']!r}: source {source!r} is under {entry['license']!r} but mix.licenses allows "
+                f"{', '.join(settings['allowed'])}; add {entry['license']} there if you may use it, or leave its samples out"
+            )
+        if entry.get("note"):
+            say(f"note on the licence of {source} ({entry['license']}): {entry['note']}")
+
+
+def _rules(share: float, prompts: Path, before: dict[str, Path]) -> Exact:
+    earlier = Earlier()
+    for file in before.values():
+        for batch in read_rows(file, ["row_id", "record_id", "question_id"], batch_rows=10_000):
+            earlier.add(*(column.to_pylist() for column in batch.columns))
+    return Exact(share, _column(prompts, "prompt_id"), earlier)
+
+
+def _exactly_new(
+    sample: str, batch: pa.RecordBatch, rules: Exact, out: ParquetSink, removed: Counter[str]
+) -> pa.RecordBatch:
+    """The records of the batch that no exact rule removes; the others are written to `out`."""
+    ids = [batch.column(name).to_pylist() for name in ("record_id", "question_id", "row_id", "answer")]
+    verdicts = rules(*ids)
+    gone = [i for i, (reason, _) in enumerate(verdicts) if reason]
+    if not gone:
+        return batch
+    rows = batch.select(IDS).take(pa.array(gone, pa.int64())).to_pylist()
+    out.write(
+        [
+            {**row, "sample": sample, "reason": verdicts[i][0], "duplicate_of": verdicts[i][1], "similarity": None}
+            for i, row in zip(gone, rows, strict=True)
+        ]
+    )
+    removed.update(verdicts[i][0] for i in gone)
+    return batch.filter(pa.array([not reason for reason, _ in verdicts]))
+
+
+def _without_repeats(
+    table: pa.Table, repeats: dict[str, dict[str, Any]], out: ParquetSink, removed: dict[str, Counter[str]]
+) -> pa.Table:
+    """The table without its near duplicates, which are written to `out`."""
+    ids = table.column("record_id").to_pylist()
+    gone = [i for i, name in enumerate(ids) if name in repeats]
+    if not gone:
+        return table
+    rows = table.select(IDS).take(pa.array(gone)).to_pylist()
+    out.write([{**row, **repeats[row["record_id"]]} for row in rows])
+    for row in rows:
+        found = repeats[row["record_id"]]
+        removed[found["sample"]][found["reason"]] += 1
+    return table.filter(pa.array([name not in repeats for name in ids]))
+
+
+def _certify(
+    args: argparse.Namespace, settings: Settings, before: dict[str, Path], prompts: Path, reasons: Counter[str]
+) -> None:
+    """Write the certificate from what the files hold."""
+    proof = certificate(
+        settings["name"],
+        _ids(args.train),
+        {name: _ids(file) for name, file in before.items()},
+        set(_column(prompts, "prompt_id")),
+        settings["share"],
+        reasons,
+    )
+    write_json(args.disjoint, proof)
+
+
+def _ids(file: Path) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    for batch in read_rows(file, KINDS, batch_rows=10_000):
+        for kind in KINDS:
+            found[kind].update(batch.column(kind).to_pylist())
+    return found
+
+
+def _column(file: Path, name: str) -> Iterator[str]:
+    for batch in read_rows(file, [name], batch_rows=10_000):
+        yield from batch.column(0).to_pylist()
+
+
+def _unpacked_bytes(file: Path) -> int:
+    footer = pq.read_metadata(file)
+    return sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+
+
+def _named(manifests: Sequence[Path]) -> dict[str, Path]:
+    return {f"earlier {read_manifest(path)['name']}": path for path in manifests}
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(work, arguments, __doc__))

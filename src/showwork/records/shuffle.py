@@ -1,0 +1,78 @@
+"""Shuffles tables of any size: rows are dealt into buckets by their key, then each bucket is sorted.
+
+Takes:  batches of rows with a 64-bit key each, a hash of seed and id.
+Leaves: the same rows in the order of their keys, in memory bounded by one bucket. Buckets are files in a folder that is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+
+BUCKET_BYTES = 48 << 20
+
+
+class Shuffle:
+    """`with Shuffle(folder, schema, expected_bytes) as s: s.add(batch, keys) …; for table in s.tables(): …`"""
+
+    def __init__(self, folder: Path, schema: pa.Schema, expected_bytes: int) -> None:
+        self._bits = max(0, (max(1, expected_bytes) // BUCKET_BYTES).bit_length())
+        self._schema = schema.append(pa.field("order_key", pa.uint64()))
+        self._parent = folder
+        self.rows = 0
+        self._stack = contextlib.ExitStack()
+        self._writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
+
+    def __enter__(self) -> Shuffle:
+        self._parent.mkdir(parents=True, exist_ok=True)
+        self._folder = Path(
+            self._stack.enter_context(tempfile.TemporaryDirectory(prefix=".shuffle-", dir=self._parent))
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        self._stack.close()
+
+    def add(self, batch: pa.RecordBatch, keys: np.ndarray) -> None:
+        """Deal the rows of one batch; `keys` is uint64[rows]."""
+        self.rows += batch.num_rows
+        keyed = pa.RecordBatch.from_arrays([*batch.columns, pa.array(keys, pa.uint64())], schema=self._schema)
+        if not self._bits:
+            self._writer(0).write_batch(keyed)
+            return
+        buckets = (keys >> np.uint64(64 - self._bits)).astype(np.int64)
+        order = np.argsort(buckets, kind="stable")
+        dealt = keyed.take(pa.array(order))
+        edges = np.searchsorted(buckets[order], np.arange((1 << self._bits) + 1))
+        for bucket, (start, stop) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+            if stop > start:
+                self._writer(bucket).write_batch(dealt.slice(start, stop - start))
+
+    def tables(self) -> Iterator[pa.Table]:
+        """All rows in the order of their keys, a bucket at a time; rows of equal key in the order in which they came."""
+        for writer in self._writers.values():
+            writer.close()
+        for bucket in sorted(self._writers):
+            with pa.OSFile(str(self._path(bucket)), "rb") as f:
+                table = pa.ipc.open_stream(f).read_all().combine_chunks()
+            order = np.argsort(table.column("order_key").to_numpy(), kind="stable")
+            yield table.drop_columns(["order_key"]).take(pa.array(order))
+
+    def _path(self, bucket: int) -> Path:
+        return self._folder / f"{bucket:05d}.arrow"
+
+    def _writer(self, bucket: int) -> pa.ipc.RecordBatchStreamWriter:
+        if bucket not in self._writers:
+            sink = self._stack.enter_context(pa.OSFile(str(self._path(bucket)), "wb"))
+            self._writers[bucket] = pa.ipc.new_stream(sink, self._schema)
+        return self._writers[bucket]
