@@ -18,7 +18,7 @@ test: $(VENV)/installed
 # Live comparison with transformers and peft, in an environment of their own. torch's ordinary build is large (several GB
 # with its CUDA packages where the registry serves no CPU build).
 parity: $(PARITY)/installed
-	$(PARITY)/bin/python -m pytest -q -p no:cacheprovider parity
+	$(PARITY)/bin/python -m pytest -q -p no:cacheprovider tests/parity
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -29,7 +29,7 @@ lint: $(VENV)/installed
 
 # The longer proofs: three training seeds of the demo, results under benchmarks/results/.
 campaign: $(VENV)/installed
-	$(BIN)/python benchmarks/demo_seeds.py
+	$(BIN)/python benchmarks/demo.py
 
 $(VENV)/installed: pyproject.toml envs/constraints.txt
 	$(PYTHON) -m venv $(VENV)

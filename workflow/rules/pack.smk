@@ -28,4 +28,5 @@ rule pack:
         "Pack {wildcards.session} into rows of tokens."
     shell:
         "python -m showwork.pack --settings {params.settings:q} --log {log} --mix {input.mix} --base {input.base}"
-        " --ledger {output.ledger} --manifest {output.manifest}"
+        " --tokens {output.tokens} --loss-mask {output.loss_mask} --segment-ids {output.segment_ids}"
+        " --positions {output.positions} --ledger {output.ledger} --manifest {output.manifest}"
