@@ -23,12 +23,12 @@ ELEMENTS = ("name", "title", "b", "i", "word", "item", "li", "p")
 Document = list[tuple[str, float]]
 
 
-def steps(rng: Random, num_remarks: int = 6, family: str | None = None) -> Document:
-    """Facts of one scene, then `num_remarks` single steps over them."""
-    family = family or rng.choice(list(FAMILIES))
+def steps(rng: Random) -> Document:
+    """Facts of one scene, then three to five single steps over them."""
+    family = rng.choice(list(FAMILIES))
     scene = FAMILIES[family](rng)
     document: Document = [(question_of(rng, family, scene), RANDOM_WEIGHT)]
-    for _ in range(num_remarks):
+    for _ in range(rng.randint(3, 5)):
         free, fixed = remark(rng, scene)
         document += [(f"\n{free}", RANDOM_WEIGHT), (fixed, 1.0)]
     return document
@@ -39,10 +39,15 @@ def repeats(rng: Random, words: list[str], size: int = 12) -> Document:
     chosen = rng.sample(words, rng.randint(3, size))
     kind = rng.randrange(3)
     if kind == 0:
-        gap = rng.choice((" ", ", ", " ", "\n", " and "))
-        text = gap.join(chosen)
-        again = [(f"{rng.choice((chr(10), '. ', ' '))}{text}", 1.0) for _ in range(rng.randint(1, 2))]
-        return [(text, 0.0), *again]
+        gaps = (" ", ", ", " ", "\n", " and ", "\n")
+        text = rng.choice(gaps).join(chosen)
+        again = rng.choice(gaps).join(chosen)
+        return [
+            (text, 0.0),
+            (rng.choice((". ", " ", "\n")), 0.0),
+            (again, 1.0),
+            *[(f"\n{again}", 1.0)] * rng.randint(0, 1),
+        ]
     others = rng.sample(words, len(chosen))
     middle = (
         rng.choice((":", " ", " are", ", now", " serves", " and"))
@@ -50,10 +55,8 @@ def repeats(rng: Random, words: list[str], size: int = 12) -> Document:
         else rng.choice((" (", "\n", '"', "<i>"))
     )
     space = " " if kind == 1 else ""
-    document: Document = []
     pairs = list(zip(chosen, others, strict=True))
-    for low, high in pairs:
-        document.append((f" {low}{middle}{space}{high}.", 0.0))
+    document: Document = [(f" {low}{middle}{space}{high}.", 0.0) for low, high in pairs]
     for low, high in rng.sample(pairs, len(pairs)):
         document += [(f" {low}", 0.0), (f"{middle}{space}{high}.", 1.0)]
     return document
@@ -95,16 +98,14 @@ def tagged(rng: Random) -> Document:
     ]
 
 
-def document(rng: Random, words: list[str], num_remarks: int = 6) -> tuple[str, Document]:
+def document(rng: Random, words: list[str]) -> tuple[str, Document]:
     """A document of a kind drawn by `SHARES`, and the kind."""
     kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
-    if kind == "steps":
-        return kind, steps(rng, num_remarks)
     if kind == "repeats":
         return kind, repeats(rng, words)
-    return kind, {"direct": direct, "markup": markup, "tagged": tagged}[kind](rng)
+    return kind, {"steps": steps, "direct": direct, "markup": markup, "tagged": tagged}[kind](rng)
 
 
-def words_of_the_world() -> list[str]:
+def words() -> list[str]:
     """What lists are made of: everything but the ordinals, which mark steps."""
     return [word for word in vocabulary() if word not in ORDINALS]

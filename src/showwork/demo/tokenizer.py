@@ -39,7 +39,7 @@ def special_tokens() -> list[str]:
 
 def _train_pieces(seed: int, num_documents: int) -> tuple[list[str], list[list[str]]]:
     """Pieces and merges learnt from the world's text, each word with and without the space before it."""
-    rng, words = Random(seed), diet.words_of_the_world()
+    rng, words = Random(seed), diet.words()
     texts = ["".join(text for text, _ in diet.document(rng, words)[1]) for _ in range(num_documents)]
     both = [word for word in [*world.vocabulary(), *GENERAL_WORDS, *diet.ELEMENTS] for _ in range(40)]
     texts += [f" {word}\n{word}" for word in both]
