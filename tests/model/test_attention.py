@@ -1,0 +1,96 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_gemma import packed
+
+from showwork.model.attention import attend_block, attention
+
+
+def naive(q, k, v, *, positions, segment_ids, scale, softcap=None, window=None):
+    """Attention by its definition, float64, one query at a time: the oracle."""
+    q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
+    out = np.zeros(q.shape)
+    for b, i, n in np.ndindex(q.shape[:3]):
+        group = n * k.shape[2] // q.shape[2]
+        seen = [
+            j
+            for j in range(i + 1)
+            if segment_ids[b, j] == segment_ids[b, i] and (window is None or positions[b, i] - positions[b, j] < window)
+        ]
+        scores = k[b, seen, group] @ q[b, i, n] * scale
+        if softcap is not None:
+            scores = softcap * np.tanh(scores / softcap)
+        weights = np.exp(scores - scores.max())
+        out[b, i, n] = weights / weights.sum() @ v[b, seen, group]
+    return out
+
+
+def drawn(length, heads, kv_heads, batch=1, width=6):
+    state = np.random.RandomState([length, heads, kv_heads])
+    sizes = (heads, kv_heads, kv_heads)
+    return [state.standard_normal((batch, length, n, width)).astype(np.float32) for n in sizes]
+
+
+@pytest.mark.parametrize(
+    ("window", "heads", "kv_heads", "softcap"),
+    [(None, 4, 2, 1.5), (1, 3, 1, None), (5, 4, 2, 1.5), (100, 2, 2, None)],
+)
+def test_blocked_attention_equals_the_definition(window, heads, kv_heads, softcap):
+    lengths = [9, 1, 11]
+    positions, segments = (np.repeat(x, 2, axis=0) for x in packed(lengths, padding=2))
+    segments[1] = 1  # the second row is one segment
+    positions[1] = np.arange(23)
+    q, k, v = drawn(23, heads, kv_heads, batch=2)
+    settings = {"positions": positions, "segment_ids": segments, "scale": 0.7, "softcap": softcap, "window": window}
+    got = np.asarray(attention(*map(jnp.asarray, (q, k, v)), block=8, **settings))
+    real = segments > 0
+    np.testing.assert_allclose(got[real], naive(q, k, v, **settings)[real], atol=2e-6)
+
+
+def test_block_size_changes_nothing():
+    positions, segments = packed([30, 8], padding=1)
+    q, k, v = drawn(39, 4, 2)
+    settings = {"positions": positions, "segment_ids": segments, "scale": 0.4, "softcap": 2.0, "window": 6}
+
+    def weighted(q, k, v, block):
+        return (attention(q, k, v, block=block, **settings) * jnp.arange(6)).sum()
+
+    whole, blocked = (jax.grad(weighted, (0, 1, 2))(q, k, v, block) for block in (256, 14))
+    for one, other in zip(whole, blocked, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_long_rows_have_at_most_sixteen_blocks():
+    positions, segments = packed([100])
+    jaxpr = jax.make_jaxpr(
+        lambda q, k, v: attention(q, k, v, positions=positions, segment_ids=segments, scale=1.0, block=2)
+    )(*drawn(100, 2, 1))
+    assert sum("remat" in e.primitive.name or "checkpoint" in e.primitive.name for e in jaxpr.eqns) == 15
+
+
+def test_scores_are_float32_and_the_result_has_the_values_dtype():
+    positions, segments = packed([8])
+    narrow = [jnp.asarray(x, jnp.bfloat16) for x in drawn(8, 2, 1)]
+    got = attention(*narrow, positions=positions, segment_ids=segments, scale=1.0)
+    assert got.dtype == jnp.bfloat16
+    wanted = naive(*narrow, positions=positions, segment_ids=segments, scale=1.0)
+    np.testing.assert_allclose(np.asarray(got, np.float64), wanted, atol=0.03)
+
+
+def test_one_query_against_a_cache_sees_only_what_was_written():
+    q, k, v = drawn(10, 4, 2)
+    positions, segments = packed([10])
+    whole = attention(q, k, v, positions=positions, segment_ids=segments, scale=0.5, window=4)
+    cache_k, cache_v = (np.concatenate([x, np.full_like(x, 9.0)], axis=1).transpose(0, 2, 1, 3) for x in (k, v))
+    one = attend_block(
+        q[:, 9].reshape(1, 2, 2, 1, 6),
+        cache_k,
+        cache_v,
+        np.array([[9]]),
+        np.arange(20)[None],
+        scale=0.5,
+        softcap=None,
+        window=4,
+    )
+    np.testing.assert_allclose(one.reshape(4, 6), whole[0, 9], atol=1e-6)
