@@ -68,7 +68,7 @@ def world(tmp_path_factory):
     save_file(to_peft(lora, CFG), folder / "train/adapter.safetensors")
     write_manifest(
         folder / "train/manifest.json", stage="train", name="s", inputs={}, counts={},
-        settings={"train": {"adapter": {"rank": 2, "alpha": 4, "rslora": False}}},
+        settings={}, adapter={"kind": "lora", "rank": 2, "alpha": 4, "scale": 2.0},
         files={"adapter": folder / "train/adapter.safetensors"},
     )  # fmt: skip
     write_prompts(folder, PROMPTS)
@@ -157,8 +157,20 @@ def test_an_adapter_is_merged_and_moves_the_loss(world, base_run, tmp_path):
     assert run(folder, tmp_path, adapter=True) == 0
     before, after = (read_json(out / "metrics.json")["total"]["gold"]["loss"] for out in (base_run, tmp_path))
     assert abs(before - after) > 0.01
-    merged = evaluate.trained_params(params, folder / "train/manifest.json", CFG)
+    merged = evaluate.trained_params(folder / "base", folder / "train/manifest.json", CFG, "float32")
     jax.tree.map(np.testing.assert_array_equal, merged, merge(params, lora, 2.0))
+
+
+def test_a_session_that_trained_all_weights_is_read_whole(world, tmp_path):
+    folder, params, _ = world
+    doubled = jax.tree.map(lambda w: 2 * w, params)
+    save_params(tmp_path, doubled, CFG)
+    write_manifest(
+        tmp_path / "manifest.json", stage="train", name="s", inputs={}, counts={}, settings={}, adapter={"kind": "full"},
+        files={"adapter": tmp_path / "model.safetensors"},
+    )  # fmt: skip
+    found = evaluate.trained_params(folder / "base", tmp_path / "manifest.json", CFG, "float32")
+    jax.tree.map(np.testing.assert_array_equal, found, doubled)
 
 
 def test_a_temperature_adds_sampled_rows_and_leaves_the_greedy_ones(world, base_run, tmp_path):

@@ -30,13 +30,14 @@ from showwork.foundation.files import write_json
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
 from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import read_rows, write_table
+from showwork.learn.device import compile_cache
 from showwork.learn.grade import answers_match, grade, is_short
 from showwork.learn.measures import GENERATION, TASKS, measures
 from showwork.learn.rollout import Request, Rollout, generate
 from showwork.learn.score import token_log_probs
 from showwork.model.config import GemmaConfig
 from showwork.model.decode import unstack
-from showwork.model.lora import from_peft, merge, scale_of
+from showwork.model.lora import from_peft, merge
 from showwork.model.params import load_params, read_config
 from showwork.tokens.base import base_folder
 from showwork.tokens.fitting import joined, shortened
@@ -57,6 +58,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", type=Path, required=True, help="manifest of the base")
     parser.add_argument("--prompts", type=Path, required=True, help="manifest of the held-out questions")
     parser.add_argument("--adapter", type=Path, help="manifest of a trained session; the base itself without it")
+    parser.add_argument("--work", type=Path, help="folder that keeps compiled programs between jobs; not an output")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the measures")
     parser.add_argument("--generations", type=Path, required=True, help="parquet to write: every completion")
     parser.add_argument("--manifest", type=Path, required=True, help="manifest to write")
@@ -75,7 +77,9 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     config = read_config(folder)
     encoder = load_encoder(folder, config)
     cfg = GemmaConfig.from_hf(config)
-    params = trained_params(load_params(folder, cfg, settings["dtype"]), args.adapter, cfg)
+    if args.work:
+        compile_cache(args.work / "jax-cache")
+    params = trained_params(folder, args.adapter, cfg, settings["dtype"])
 
     scores = score_gold(prompts, params, cfg, encoder, settings["template"], say)
     weights = unstack(params, cfg)
@@ -102,13 +106,14 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     say(sentence(found["total"]))
 
 
-def trained_params(params: dict, adapter: Path | None, cfg: GemmaConfig) -> dict:
-    """The base's weights with a session's adapter merged in; the base's own without one."""
+def trained_params(folder: Path, adapter: Path | None, cfg: GemmaConfig, dtype: str) -> dict:
+    """The base's weights, with a session's adapter merged in; or the weights of a session that trained all of them."""
     if adapter is None:
-        return params
-    trained = read_manifest(adapter)["settings"]["train"]["adapter"]
-    lora = from_peft(load_file(read_checked(adapter, "adapter")), cfg)
-    return merge(params, lora, scale_of(rank=trained["rank"], alpha=trained["alpha"], rslora=trained["rslora"]))
+        return load_params(folder, cfg, dtype)
+    about, file = read_manifest(adapter)["adapter"], read_checked(adapter, "adapter")
+    if about["kind"] == "full":
+        return load_params(file.parent, cfg, dtype)
+    return merge(load_params(folder, cfg, dtype), from_peft(load_file(file), cfg), about["scale"])
 
 
 def score_gold(
