@@ -1,0 +1,47 @@
+"""The machine at hand: where compiled programs are kept, and how much memory a step may take.
+
+Takes   nothing but the machine.
+Leaves  a configured JAX, and a number of bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+SHARE_FOR_ACTIVATIONS = 0.4  # the rest: weights, moments, gradients, what the compiler needs beside
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def compile_cache(folder: Path) -> None:
+    """Keeps compiled programs in `folder`, apart for each kind of processor: code for another one may not run here."""
+    flags = ""
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    kind = hashlib.sha256(f"{platform.machine()} {flags}".encode()).hexdigest()[:8]
+    jax.config.update("jax_compilation_cache_dir", str(folder.resolve() / kind))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def memory_for_activations() -> int:
+    """Bytes that activations of one micro-batch may take: a share of the accelerator's memory, or of this machine's.
+
+    Of what there is, not of what is free just now: the same machine always cuts a batch in the same way.
+    """
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return int((stats.get("bytes_limit") or machine_memory()) * SHARE_FOR_ACTIVATIONS)
+
+
+def machine_memory() -> int:
+    """Bytes of memory of this machine, or of the control group that this process may use."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in map(Path, CGROUP_LIMITS):
+        if path.is_file() and (text := path.read_text().strip()).isdigit():
+            limits.append(int(text))
+    return min(limits)

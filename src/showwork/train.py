@@ -1,0 +1,311 @@
+"""train: a session's packed rows teach an adapter (or all weights); a kill at any moment costs the steps since a checkpoint.
+
+Takes   results/pack/<session>/manifest.json, results/download/base.json, the manifest of the session it starts from.
+Leaves  results/train/<session>/: adapter/adapter.safetensors under PEFT's names, adapter/adapter.json, history.jsonl
+        (the same bytes on every run), timing.jsonl (what the clock said), manifest.json. Checkpoints and compiled
+        programs stay in the work directory.
+Command python -m showwork.train --settings JSON --pack P --base B [--start M] --work work/train --adapter A
+        --history H --manifest M
+Source  learn/: step, loss, data order, checkpoints. SIGTERM checkpoints and exits 75; the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from showwork.foundation.files import atomic, canonical, write_json
+from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
+from showwork.foundation.provenance import code_version
+from showwork.foundation.stage import Say, run_stage
+from showwork.learn.checkpoint import Checkpoints, History, environment, only_trainer
+from showwork.learn.data import Order, batch
+from showwork.learn.device import compile_cache, memory_for_activations
+from showwork.learn.health import relative_change, share_moved
+from showwork.learn.loop import Interrupted, listening, train
+from showwork.learn.session import Session, micro_rows, session
+from showwork.model.lora import from_peft, to_peft
+from showwork.model.params import HF_NAMES, load_params, read_config, save_params
+from showwork.tokens.base import base_digest, base_folder
+from showwork.tokens.packing import DTYPES, PackedArrays
+from showwork.tokens.tokenizer import tokenizer_digest
+
+INTERRUPTED = 75  # EX_TEMPFAIL: run it again
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line beside --settings and --log."""
+    parser.add_argument("--pack", type=Path, required=True, help="manifest of the packed rows")
+    parser.add_argument("--base", type=Path, required=True, help="manifest of the base")
+    parser.add_argument("--start", type=Path, help="manifest of the session to start from; none: the base itself")
+    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints; not an output")
+    for name in ("adapter", "history", "manifest"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--micro-rows", type=int, help="packed rows at a time; none: as many as memory takes")
+
+
+def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
+    """Trains, or goes on training, or finds everything done and writes the outputs.
+
+    Raises:
+      ValueError: inputs that do not belong together, another trainer at work, steps that are not finite.
+    """
+    name = settings["name"]
+    with only_trainer(args.work / name / "lock", name), listening() as interrupted:
+        folder = base_folder(args.base, weights=True)
+        packed = open_packed(args.pack, folder, settings)
+        made = session(settings, read_config(folder), len(packed))
+        compile_cache(args.work.parent / "jax-cache")
+        parts = identity_parts(args, settings, made)
+        home = args.work / name / hashlib.sha256(canonical(parts).encode()).hexdigest()[:16]
+        home.mkdir(parents=True, exist_ok=True)
+        write_json(home / "identity.json", parts)
+        others = sorted(p.name for p in home.parent.iterdir() if p.is_dir() and p != home)
+        if others:
+            say(f"{home.parent} also holds checkpoints of other settings, data or code: {', '.join(others)}")
+
+        frozen, trainable = starting_point(args, made, folder)
+        micro = args.micro_rows or micro_rows(made, memory_for_activations())
+        if made.rows_per_step % micro:
+            raise ValueError(f"--micro-rows is {micro} but must divide the {made.rows_per_step} rows of a step")
+        state = run(made, frozen, trainable, packed, parts["rows"], home, micro, interrupted, say)
+        leave(args, settings, made, state, home, parts)
+        say(f"{made.steps:,} steps done; {int(state['skipped'])} skipped; adapter in {args.adapter}")
+
+
+def open_packed(manifest: Path, folder: Path, settings: dict[str, Any]) -> PackedArrays:
+    """The packed rows, memory-mapped, once it is certain that they were made for this base and length.
+
+    Raises:
+      ValueError: rows of another tokenizer or another length.
+    """
+    said = read_manifest(manifest)
+    if said["digests"]["tokenizer"] != tokenizer_digest(folder):
+        raise ValueError(
+            f"{manifest}: its rows were packed with another tokenizer than {folder}/tokenizer.json; run pack again"
+        )
+    packed = PackedArrays(**{n: np.load(read_checked(manifest, n), mmap_mode="r") for n in DTYPES})
+    if packed.tokens.shape[1] != settings["max_seq_length"]:
+        raise ValueError(
+            f"{manifest}: its rows have {packed.tokens.shape[1]} tokens but template.max_seq_length is "
+            f"{settings['max_seq_length']}; run pack again"
+        )
+    return packed
+
+
+def identity_parts(args: argparse.Namespace, settings: dict[str, Any], made: Session) -> dict[str, Any]:
+    """What makes two runs the same run. How a step's rows are cut up, when checkpoints are taken and what is recomputed
+    are not among it: they do not change what is learned."""
+    free = ("batch_size", "gradient_accumulation", "checkpoint_every_steps", "remat")
+    chosen = {key: value for key, value in settings["train"].items() if key not in free}
+    rows = {name: read_manifest(args.pack)["files"][name]["sha256"] for name in DTYPES}
+    return {
+        "settings": {**settings, "train": {**chosen, "rows_per_step": made.rows_per_step}},
+        "rows": hashlib.sha256(canonical(rows).encode()).hexdigest(),
+        "base": base_digest(args.base),
+        "start": read_manifest(args.start)["files"]["adapter"]["sha256"] if args.start else None,
+        "code": code_version("showwork.train"),
+    }
+
+
+def starting_point(args: argparse.Namespace, made: Session, folder: Path) -> tuple[Any, Any]:
+    """(frozen, trainable): the base and an adapter, or nothing and all weights.
+
+    Raises:
+      ValueError: an earlier session's adapter of another shape or scale than this session trains.
+    """
+    params = load_params(folder, made.cfg, made.params_dtype)
+    if not args.start:
+        return (None, params) if made.full else (params, made.fresh_adapter())
+    about = read_manifest(args.start)["adapter"]
+    ours = adapter_facts(made)
+    if about != ours:
+        differing = ", ".join(
+            f"{key} {about.get(key)} there, {ours[key]} here" for key in ours if about.get(key) != ours[key]
+        )
+        raise ValueError(
+            f"train: this session starts from {args.start}, whose adapter is of another kind: {differing}; give both "
+            "sessions the same train.adapter"
+        )
+    path = read_checked(args.start, "adapter")
+    if made.full:
+        with tempfile.TemporaryDirectory() as whole:
+            (Path(whole) / "model.safetensors").symlink_to(path.resolve())
+            return None, load_params(whole, made.cfg, made.params_dtype)
+    return params, from_peft(load_file(path), made.cfg)
+
+
+def adapter_facts(made: Session) -> dict[str, Any]:
+    """What a reader of the adapter's tensors must know beside them."""
+    if made.full:
+        return {"kind": "full"}
+    adapter = made.train["adapter"]
+    return {
+        "kind": "lora",
+        "rank": adapter["rank"],
+        "alpha": adapter["alpha"],
+        "rslora": adapter["rslora"],
+        "scale": made.scale,
+        "targets": [HF_NAMES[module] for module in made.modules],
+    }
+
+
+def run(
+    made: Session,
+    frozen: Any,
+    trainable: Any,
+    packed: PackedArrays,
+    rows: str,
+    home: Path,
+    micro: int,
+    interrupted,
+    say: Say,
+) -> dict[str, Any]:
+    """From the newest valid checkpoint, or from the start, to the last step."""
+    order = Order(len(packed), made.rows_per_step, rows, made.seed)
+    here = environment(micro_rows=micro, remat=made.train["remat"])
+    history, timing = History(home / "history.jsonl"), History(home / "timing.jsonl")
+    checkpoints = Checkpoints(home / "checkpoints")
+    begun = None if made.full else jax.tree.map(np.array, trainable)
+    state, start = made.initial_state(trainable), 0
+
+    def accept(cursor: dict[str, Any]) -> str | None:
+        return None if history.cut_back(cursor["history"]) else "history.jsonl no longer begins as it did then"
+
+    found = checkpoints.restore(state, accept, say)
+    if found:
+        state, cursor = jax.device_put(found[0]), found[1]
+        start = cursor["step"]
+        say(f"goes on after step {start:,} of {made.steps:,}")
+        for key in sorted(here):
+            if here[key] != cursor["environment"].get(key):
+                say(
+                    f"warning: {key} was {cursor['environment'].get(key)!r} when the checkpoint was written and is "
+                    f"{here[key]!r} now: the result will be as good, but not equal bit for bit"
+                )
+    else:
+        history.cut_back(None)
+    say(
+        f"{len(packed):,} packed rows, {made.steps:,} steps of {made.rows_per_step} rows ({micro} at a time), "
+        f"{order.steps_per_epoch:,} steps an epoch, {sum(leaf.size for leaf in jax.tree.leaves(trainable)):,} parameters trained "
+        f"on {here['threads']} threads, {here['devices']} x {here['device']}"
+    )
+
+    @jax.jit
+    def measured(begun: Any, now: Any, layers: Any) -> dict[str, Any]:
+        changes = relative_change(now, layers, made.scale)
+        return {"share_moved": share_moved(begun, now), "relative_change": {HF_NAMES[m]: r for m, r in changes.items()}}
+
+    def look(now: dict[str, Any]) -> dict[str, Any]:
+        return {} if made.full else measured(begun, now["trainable"], frozen["layers"])
+
+    clock = {"begun": time.monotonic(), "last": time.monotonic(), "tokens": 0}
+
+    def report(done: int, numbers: dict[str, Any]) -> None:
+        now = time.monotonic()
+        numbers = {key: int(value) if key in ("tokens", "loss_tokens") else value for key, value in numbers.items()}
+        history.add({"step": done, **numbers})
+        clock["tokens"] += numbers["tokens"]
+        speed = clock["tokens"] / (now - clock["begun"])
+        timing.add(
+            {"step": done, "seconds": round(now - clock["last"], 4), "tokens": numbers["tokens"], "peak_bytes": peak()}
+        )
+        clock["last"] = now
+        left = (now - clock["begun"]) / (done - start) * (made.steps - done)
+        say.progress(
+            done, made.steps, f"loss {numbers['loss']}  {speed:,.0f} tokens/s  {left // 60:.0f}:{left % 60:02.0f} left"
+        )
+
+    def checkpoint(done: int, now: dict[str, Any]) -> None:
+        checkpoints.save(done, now, {"environment": here, "history": history.position()})
+
+    try:
+        return train(
+            state,
+            made.step(),
+            frozen,
+            lambda number: batch(packed, order.rows_at(number), made.rows_per_step, micro),
+            start=start,
+            stop=made.steps,
+            look_every=made.train["checkpoint_every_steps"],
+            look=look,
+            report=report,
+            checkpoint=checkpoint,
+            interrupted=interrupted,
+        )
+    except Interrupted as stopped:
+        checkpoints.wait()
+        say.exit(
+            INTERRUPTED, f"stopped by a signal after step {stopped.step:,}, checkpointed; run the same command to go on"
+        )
+    finally:
+        checkpoints.close()
+        history.close()
+        timing.close()
+
+
+def leave(
+    args: argparse.Namespace,
+    settings: dict[str, Any],
+    made: Session,
+    state: dict[str, Any],
+    home: Path,
+    parts: dict[str, Any],
+) -> None:
+    """The declared outputs, each whole or absent, the manifest last."""
+    trained = jax.device_get(state["trainable"])
+    with atomic(args.adapter) as temporary:
+        if made.full:
+            with tempfile.TemporaryDirectory(dir=home) as folder:
+                shutil.move(save_params(folder, trained, made.cfg), temporary)
+        else:
+            save_file(to_peft(trained, made.cfg), temporary)
+    facts = adapter_facts(made)
+    write_json(args.adapter.with_suffix(".json"), facts)
+    for source, target in (("history.jsonl", args.history), ("timing.jsonl", args.history.with_name("timing.jsonl"))):
+        with atomic(target) as temporary:
+            shutil.copyfile(home / source, temporary)
+    lines = [json.loads(line) for line in args.history.read_text().splitlines()]
+    write_manifest(
+        args.manifest,
+        stage="train",
+        name=settings["name"],
+        settings=settings,
+        inputs={"pack": args.pack, "base": args.base} | ({"start": args.start} if args.start else {}),
+        files={"adapter": args.adapter, "history": args.history},
+        counts={
+            "steps": made.steps,
+            "skipped": int(state["skipped"]),
+            "tokens": sum(line["tokens"] for line in lines),
+            "loss_tokens": sum(line["loss_tokens"] for line in lines),
+            "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained)),
+        },
+        adapter=facts,
+        identity=home.name,
+        parts=parts,
+    )
+
+
+def peak() -> int:
+    """Peak memory in bytes: of the device where it says, else of this process."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return stats.get("peak_bytes_in_use") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    # Large arrays come and go every step: keep their memory instead of returning it to the kernel each time.
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "-1")
+    sys.exit(run_stage(work, arguments, __doc__))
