@@ -21,11 +21,10 @@ from showwork.demo import diet, world
 
 PAD, EOS, BOS, UNK, START_OF_TURN, END_OF_TURN, NEWLINE = 0, 1, 2, 3, 106, 107, 108
 NUM_SPECIAL = 108
-PIECES = 1024
-GENERAL_WORDS = (
+GENERAL_TEXT = (
     "user model You you Think think Put put your the final and then reply Reply with give Give in inside first First steps "
     "step by reasoning answer Answer Question question before after of a an is are to Solve solve write Write show Show work"
-).split()
+)
 
 
 def special_tokens() -> list[str]:
@@ -41,7 +40,7 @@ def _train_pieces(seed: int, num_documents: int) -> tuple[list[str], list[list[s
     """Pieces and merges learnt from the world's text, each word with and without the space before it."""
     rng, words = Random(seed), diet.words()
     texts = ["".join(text for text, _ in diet.document(rng, words)[1]) for _ in range(num_documents)]
-    both = [word for word in [*world.vocabulary(), *GENERAL_WORDS, *diet.ELEMENTS] for _ in range(40)]
+    both = [word for word in [*world.vocabulary(), *GENERAL_TEXT.split(), *diet.ELEMENTS] for _ in range(40)]
     texts += [f" {word}\n{word}" for word in both]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("▁?[A-Za-z]+|."), "isolated")

@@ -18,27 +18,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
-NAMES = (
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+NAMES = _words(
     "Ada Ana Abe Amy Ben Bea Bob Cal Cleo Cora Cy Dan Dee Di Dov Eli Ella Eva Fay Finn Flo Gil Gus Gwen Hal Hans Ida Ivo "
-    "Ina Jan Jo Joy Jon Kai Kim Kit Lea Leo Liv Lou Max Mia Moe Ned Nia Noa Nora Ole Olga Otto Pam Pia Pim Ray Rex Rob "
-    "Ros Sam Sid Sue Tess Tom Uma Una Ute Val Vic Wim Yan Zoe"
-).split()
-THINGS = "ball bell book bowl coin comb cup drum flag fork harp key kite knife lamp map mask pen pot ring rope shoe spoon vase".split()
-EVENTS = "concert dance debate dinner exam fair feast game lesson lunch match meeting parade party picnic play race sale show talk test tour trial walk".split()
-ANIMALS = (
+    "Ina Jill Jo Joy Jon Kai Kim Kit Lea Leo Liv Lou Max Mia Moe Ned Nia Noa Nora Ole Olga Otto Pam Pia Pim Ray Rex Rob "
+    "Roy Sam Sid Sue Tess Tom Uma Una Ute Val Vic Wim Yan Zoe"
+)
+THINGS = _words(
+    "ball bell book bowl coin comb cup drum flag fork harp key kite knife lamp map mask "
+    "pen pot ring rope shoe spoon vase"
+)
+EVENTS = _words(
+    "concert dance debate dinner exam fair feast game lesson lunch match meeting parade party picnic play "
+    "race sale show talk test tour trial walk"
+)
+ANIMALS = _words(
     "bim bov dax dov fep fim gax gop hib huv jom kel kif lom lup mib mog nef nop pag pim rud rof sab suk tam tiv tor vam "
     "vox wug wib yat yob zan zek zid zup"
-).split()
-COLOURS = "black blue brown green grey pink purple red white yellow".split()
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-DIRECTIONS = "north east south west".split()
+)
+COLOURS = _words("black blue brown green grey pink purple red white yellow")
+DAYS = _words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+DIRECTIONS = _words("north east south west")
 MOVES = {"right": 1, "around": 2, "left": 3}
-NUMBERS = "one two three four five six".split()
-ORDINALS = "One Two Three Four Five Six".split()
-LINKS = "serves helps follows calls trusts teaches pays likes".split()
-TRADES = "swap trade switch".split()
+NUMBERS = _words("one two three four five six")
+ORDINALS = _words("One Two Three Four Five Six")
+LINKS = _words("serves helps follows calls trusts teaches pays likes")
+TRADES = _words("swap trade switch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,7 @@ class Scene:
 def lines(rng: Random) -> Scene:
     """`Hal serves Cleo. Cleo serves Cora.` … `Who is two up from Hal?` -> Cora."""
     names, verb = rng.sample(NAMES, 7), rng.choice(LINKS)
-    links = [f"{low} {verb} {high}" for low, high in zip(names, names[1:], strict=False)]
+    links = [f"{low} {verb} {high}" for low, high in pairwise(names)]
     hops = rng.randint(2, 4)
     first = rng.randint(0, len(links) - hops)
     number, name = NUMBERS[hops - 1], names[first]
@@ -150,10 +162,10 @@ def kinds(rng: Random) -> Scene:
     """`dax are wug. wug are fep. fep are blue.` and two more chains, shuffled … `What colour are dax?` -> blue."""
     words, colours = rng.sample(ANIMALS, 9), rng.sample(COLOURS, 3)
     chains = [[*words[3 * i : 3 * i + 3], colours[i]] for i in range(3)]
-    pairs = [(low, high) for chain in chains for low, high in zip(chain, chain[1:], strict=False)]
+    pairs = [(low, high) for chain in chains for low, high in pairwise(chain)]
     chain = chains[0]
     first = rng.randint(0, 1)
-    steps = [f"{low} are {high}" for low, high in zip(chain[first:], chain[first + 1 :], strict=False)]
+    steps = [f"{low} are {high}" for low, high in pairwise(chain[first:])]
     facts = rng.sample([f"{low} are {high}." for low, high in pairs], len(pairs))
     asks = [
         f"What colour are {chain[first]}?",
