@@ -49,7 +49,9 @@ def snakemake(*arguments: str) -> list[str]:
 
 def measured(folder: Path) -> dict[str, float]:
     """The demo's measures of one seed."""
-    base, session = (json.loads((folder / f"results/evaluate/{m}/metrics.json").read_text()) for m in ("base", "session1"))
+    base, session = (
+        json.loads((folder / f"results/evaluate/{m}/metrics.json").read_text()) for m in ("base", "session1")
+    )
     return {
         "well_formed": session["total"]["well_formed"]["value"],
         "base_well_formed": base["total"]["well_formed"]["value"],
@@ -99,7 +101,9 @@ def main() -> int:
 
 def write(result: dict[str, Any]) -> None:
     """Keep the result with its date, commit and machine."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=REPO, capture_output=True, text=True, check=True)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=REPO, capture_output=True, text=True, check=True
+    )
     date = datetime.date.today().isoformat()
     kept = {
         "date": date,

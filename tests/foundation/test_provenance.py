@@ -63,7 +63,9 @@ def test_a_stage_does_not_count_the_checker_or_how_stages_talk() -> None:
     for stage in ("sample", "standardize", "mix", "pack", "train", "evaluate"):
         found = closure(f"showwork.{stage}")
         assert f"showwork.{stage}" in found
-        assert not {"showwork.foundation.config", "showwork.foundation.stage", "showwork.foundation.slices"} & set(found)
+        assert not {"showwork.foundation.config", "showwork.foundation.stage", "showwork.foundation.slices"} & set(
+            found
+        )
 
 
 def test_data_stages_import_neither_jax_nor_transformers() -> None:

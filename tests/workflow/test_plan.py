@@ -71,7 +71,9 @@ def test_only_the_download_refuses_an_unknown_revision(repo: Path) -> None:
 
 def test_bad_config_starts_no_job(repo: Path) -> None:
     config = repo / "config.yaml"
-    config.write_text(config.read_text().replace("batch_size: 2 ", "batch_sise: 2 ").replace("method: full", "method: ful"))
+    config.write_text(
+        config.read_text().replace("batch_size: 2 ", "batch_sise: 2 ").replace("method: full", "method: ful")
+    )
     for arguments in (("-n", "session1"), ("--cores", "1", "session1")):
         done = snakemake(repo, *arguments)
         said = done.stdout + done.stderr
