@@ -52,14 +52,16 @@ def measured(folder: Path) -> dict[str, float]:
     base, session = (
         json.loads((folder / f"results/evaluate/{m}/metrics.json").read_text()) for m in ("base", "session1")
     )
+    asked, before = session["total"]["greedy"], base["total"]
+    direct = before["direct"]["accuracy"]["share"]
     return {
-        "well_formed": session["total"]["well_formed"]["value"],
-        "base_well_formed": base["total"]["well_formed"]["value"],
-        "accuracy": session["total"]["accuracy"]["value"],
-        "base_direct_accuracy": base["total"]["direct_accuracy"]["value"],
-        "gain_over_direct": session["total"]["accuracy"]["value"] - base["total"]["direct_accuracy"]["value"],
-        "p_stop": session["total"]["p_stop"]["mean"],
-        "loop_rate": session["total"]["loop_rate"]["value"],
+        "well_formed": asked["well_formed"]["share"],
+        "base_well_formed": before["greedy"]["well_formed"]["share"],
+        "accuracy": asked["accuracy"]["share"],
+        "base_direct_accuracy": direct,
+        "gain_over_direct": asked["accuracy"]["share"] - direct,
+        "p_stop": session["total"]["gold"]["stop_probability"],
+        "loop_rate": asked["looping"]["share"],
     }
 
 
