@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+
 from showwork import heldout, mix, publish, sample, standardize
 from showwork.foundation.files import sha256_file, write_json
 from showwork.foundation.stage import run_stage
@@ -94,7 +95,7 @@ def run_mix(
     run(
         mix, given, "--records", *records, *(["--earlier", *earlier] if earlier else []), "--heldout", held,
         "--train", at / "train.parquet", "--removed", at / "removed.parquet", "--disjoint", at / "disjoint.json",
-        "--manifest", at / "manifest.json",
+        "--manifest", at / "manifest.json", "--log", folder / "logs/mix.log",
     )  # fmt: skip
     return at / "manifest.json"
 

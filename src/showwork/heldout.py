@@ -56,11 +56,11 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
                 if best is None or row["record_id"] < best["record_id"]:
                     found[row["question_id"]] = row
     if len(found) < wanted:
-        enough = math.ceil(1.2 * wanted / max(len(asked), 1) * 10_000) / 10_000
+        enough = 1.2 * wanted * max(share / max(len(found), 1), 1 / max(len(asked), 1))
         raise ValueError(
             f"held_out: {len(found):,} questions of {len(asked):,} fall below the share {share:g} but prompts is {wanted:,}. "
             + (f"Lower held_out.prompts to {len(found):,}, or raise" if found else "Raise")
-            + f" held_out.share to about {min(enough, 0.5):g}."
+            + f" held_out.share to about {min(math.ceil(enough * 1000) / 1000, 0.5):g}."
         )
     chosen = heapq.nsmallest(wanted, found, key=lambda q: (order_key(seed, q), q))
     rows = [{**{name: found[q][name] for name in PROMPT.names if name != "prompt_id"}, "prompt_id": q} for q in chosen]

@@ -27,7 +27,7 @@ LENGTHS = tuple(f"{bound}_{text}" for text in ("question", "trace", "answer") fo
 Test = Callable[[Texts], str | None]
 
 
-def tests_of(declared: Mapping[str, Any]) -> dict[str, Test]:
+def filters_of(declared: Mapping[str, Any]) -> dict[str, Test]:
     """{filter: function from texts to the value that failed, or None} in the order in which they apply, `where` apart.
 
     Raises: ValueError naming a filter or setting that there is not.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from showwork.records.filters import Where, tests_of, verdict
+from showwork.records.filters import Where, filters_of, verdict
 from showwork.records.formats import Texts, format_of
 from showwork.records.parse import Rejected, shown
 
@@ -29,7 +29,7 @@ class Judge:
         filters = filters or {}
         self.format = format_of(declared, columns)
         self.columns = self.format.needs
-        self._tests = tests_of(filters)
+        self._tests = filters_of(filters)
         self._condition = filters.get("where") or ""
         self._where = Where(self._condition, source) if self._condition else None
 

@@ -6,8 +6,8 @@ Leaves: None, or what repeats: `9 words 14 times: "let me check that again"`.
 Three looks, each dearer than the one before, on texts that the one before leaves open:
   tail    the last 48 characters also stand a little earlier, and before that: an exact loop that ran to the end. 1 GB/s
   probes  short pieces from all over the text are counted; where none comes again there is no loop
-  words   each run of four words points to where it stood before: in a loop most point equally far back. Numbers and signs
-          are no words here, so `Step 7: again. Step 8: again.` is a loop and a table of figures is none
+  words   each run of four words points to where it stood before: in a loop most point equally far back. A number that
+          counts the rounds does not hide a loop (`Step 7: again. Step 8: again.`); a list of results is none
 
 Measured on seven shapes of loop and on tables, code, lists and poems by benchmarks/loops.py.
 """
@@ -31,7 +31,11 @@ REPEATS_EXACT, REPEATS_LOOSE = 3.0, 5.0
 DENSE, LOOSE = 0.8, 0.33
 """Shares of a stretch's runs that stood exactly one period earlier."""
 
+COUNTER = 1.5
+"""Numbers a round of a loop may have that change: a step's number is one, a table or a list of results has more."""
+
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_TOKEN = re.compile(r"\d+|[^\W\d_]{2,}")
 
 
 def find_loop(text: str) -> str | None:
@@ -84,7 +88,18 @@ def _suspicious(text: str) -> bool:
 
 
 def _words(text: str) -> str | None:
-    words = _WORD.findall(text.lower())
+    """A loop of words, with the numbers in it or, where at most one number a round changes, without them."""
+    tokens = _TOKEN.findall(text.lower())
+    found = _loop_of(tokens, np.arange(len(tokens)), len(tokens))
+    if found is None:
+        places = np.flatnonzero(np.fromiter((not t.isdigit() for t in tokens), bool, len(tokens)))
+        if len(places) < len(tokens):
+            found = _loop_of([tokens[i] for i in places], places, COUNTER)
+    return found
+
+
+def _loop_of(words: list[str], places: np.ndarray, numbers: float) -> str | None:
+    """The loop in `words`, which stand at `places` among all tokens; at most so many other tokens may stand in a round."""
     if len(words) < COVERED_WORDS + RUN:
         return None
     known: dict[str, int] = {}
@@ -94,9 +109,13 @@ def _words(text: str) -> str | None:
     if len(again) < COVERED_WORDS:
         return None
     counts = np.bincount(np.minimum(again, len(words) // 2))
-    for period in np.argsort(counts, kind="stable")[::-1][:3]:
-        if found := _at(int(period), back, words):
-            return found
+    for period in np.argsort(counts, kind="stable")[::-1][:3].tolist():
+        start, stop, repeats = _at(period, back)
+        if repeats:
+            others = (places[stop] - places[start]) - (stop - start)
+            if others <= numbers * repeats:
+                unit = " ".join(words[max(0, start - period) :][: min(period, 8)])
+                return f'{period} words {round(repeats + 1)} times: "{unit}"'
     return None
 
 
@@ -116,23 +135,24 @@ def _distances(ids: np.ndarray) -> np.ndarray:
     return back
 
 
-def _at(period: int, back: np.ndarray, words: list[str]) -> str | None:
-    """The loop of this period, if there is one: many runs, close together, that all stood about a period before."""
+def _at(period: int, back: np.ndarray) -> tuple[int, int, float]:
+    """(first run, last run, times it comes again) of the loop of this period: many runs, close together, that all stood
+    about a period before. (0, 0, 0.0) where there is none.
+    """
+    none = 0, 0, 0.0
     if period < 1:
-        return None
+        return none
     slack = max(1, period // 10)
     hits = np.flatnonzero(np.abs(back - period) <= slack)
     start, stop = _densest(hits, gap=max(2 * period, 30))
     covered = stop - start
     if covered < COVERED_WORDS:
-        return None
-    stretch = hits[stop - 1] - hits[start] + 1
-    share, repeats = covered / stretch, stretch / period
-    if not ((share >= DENSE and repeats >= REPEATS_EXACT - 1) or (share >= LOOSE and repeats >= REPEATS_LOOSE)):
-        return None
-    first = max(0, int(hits[start]) - period)
-    unit = " ".join(words[first : first + min(period, 8)])
-    return f'{period} words {round(repeats + 1)} times: "{unit}"'
+        return none
+    first, last = int(hits[start]), int(hits[stop - 1])
+    share, repeats = covered / (last - first + 1), (last - first + 1) / period
+    if (share >= DENSE and repeats >= REPEATS_EXACT - 1) or (share >= LOOSE and repeats >= REPEATS_LOOSE):
+        return first, last, repeats
+    return none
 
 
 def _densest(hits: np.ndarray, gap: int) -> tuple[int, int]:

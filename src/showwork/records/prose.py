@@ -36,7 +36,7 @@ def not_prose(question: str, trace: str, answer: str) -> str | None:
     """What a record holds besides prose, or None.
 
     >>> not_prose("Solve it.", "We have x^2 - 4 = 0, so x = 2 or x = -2.", "x = 2")
-    'maths 84.5 in 1,000 characters'
+    'maths 25.0 in 1,000 characters'
     >>> not_prose("Why is the sky blue?", "In 1871 Rayleigh showed that short waves scatter most.", "Scattering") is None
     True
     """

@@ -1,0 +1,118 @@
+"""The small parts: ids, the split, shuffling by key, work beside work, percentiles; and that every example in a docstring holds."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import showwork.records
+from showwork.records import shuffle
+from showwork.records.ids import order_key, question_id, record_id
+from showwork.records.lengths import percentiles
+from showwork.records.overlap import Behind, ahead
+from showwork.records.shuffle import Shuffle
+from showwork.records.split import is_held_out
+
+SCHEMA = pa.schema([("name", pa.large_string())])
+
+
+@pytest.mark.parametrize("name", [m.name for m in pkgutil.iter_modules(showwork.records.__path__)])
+def test_examples_in_docstrings_hold(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"showwork.records.{name}")).failed == 0
+
+
+@given(st.text(max_size=50))
+def test_a_question_keeps_its_id_in_another_case_spacing_and_form(text: str) -> None:
+    assert question_id(f" {text}\n") == question_id(text)
+    assert question_id(unicodedata.normalize("NFC", text)) == question_id(unicodedata.normalize("NFD", text))
+
+
+def test_ids_are_pinned_to_their_values() -> None:
+    assert record_id("q", "t", "a") == "9686f8193e8c6b1fb0f928f17cea0f25"
+    assert question_id("What is 2 + 2?") == question_id("what  is 2 + 2?")
+    assert record_id("qt", "", "a") != record_id("q", "t", "a")
+
+
+def test_a_larger_share_keeps_what_a_smaller_one_held_out() -> None:
+    ids = [question_id(str(i)) for i in range(4000)]
+    small, large = ({q for q in ids if is_held_out(q, share)} for share in (0.01, 0.05))
+    assert small < large
+    assert 140 < len(large) < 260
+    assert not any(is_held_out(q, 0.0) for q in ids)
+
+
+@pytest.mark.parametrize("bucket_bytes", [1 << 30, 1000])
+def test_shuffling_orders_by_key_whatever_the_buckets(
+    bucket_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shuffle, "BUCKET_BYTES", bucket_bytes)
+    names = [f"row {i}" for i in range(500)]
+    keys = np.array([order_key(1, name) for name in names], np.uint64)
+    keys[10] = keys[11]
+    with Shuffle(tmp_path, SCHEMA, 20_000) as s:
+        for i in range(0, 500, 70):
+            s.add(pa.RecordBatch.from_pylist([{"name": n} for n in names[i : i + 70]], schema=SCHEMA), keys[i : i + 70])
+        found = [name for table in s.tables() for name in table.column("name").to_pylist()]
+        assert s.rows == 500
+    assert found == [names[i] for i in np.argsort(keys, kind="stable")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_ahead_keeps_order_and_passes_errors_on() -> None:
+    def rows() -> Iterator[int]:
+        yield from range(100)
+        raise ValueError("row 100 is bad")
+
+    seen: list[int] = []
+    with pytest.raises(ValueError, match="row 100 is bad"):
+        seen.extend(ahead(rows()))
+    assert seen == list(range(100))
+
+
+def test_reading_ahead_can_be_left_early() -> None:
+    closed = []
+
+    def rows() -> Iterator[int]:
+        try:
+            yield from range(10**9)
+        finally:
+            closed.append(True)
+
+    found = ahead(rows())
+    assert next(found) == 0
+    found.close()  # type: ignore[attr-defined]
+    assert not closed or closed == [True]
+
+
+def test_writing_behind_keeps_order_and_passes_errors_on() -> None:
+    seen: list[int] = []
+
+    def write(value: int) -> None:
+        if value == 50:
+            raise OSError("disk full")
+        seen.append(value)
+
+    def write_all() -> None:
+        with Behind() as later:
+            for value in range(100):
+                later(write, value)
+
+    with pytest.raises(OSError, match="disk full"):
+        write_all()
+    assert seen == list(range(50))
+
+
+def test_percentiles_are_lengths_of_real_rows() -> None:
+    found = percentiles([10, 1, 5, 7])
+    assert (found["p1"], found["p50"], found["p99"]) == (1, 5, 10)
+    assert percentiles([]) == {}
