@@ -36,7 +36,7 @@ def certificate(
     Raises: ValueError when anything is shared.
     """
     held = {q for q in train["question_id"] if is_held_out(q, share)}
-    proof = {
+    proof: dict[str, Any] = {
         "session": session,
         "train": {kind: id_set(train[kind]) for kind in KINDS},
         "removed": dict(sorted(removed.items())),

@@ -78,7 +78,7 @@ def _scrambled(z: np.ndarray) -> np.ndarray:
     z = z * _MIX[0]
     z = (z ^ (z >> np.uint64(30))) * _MIX[1]
     z = (z ^ (z >> np.uint64(27))) * _MIX[2]
-    return z ^ (z >> np.uint64(31))
+    return np.asarray(z ^ (z >> np.uint64(31)))
 
 
 def sketch(shingles: np.ndarray) -> np.ndarray:

@@ -151,7 +151,7 @@ def _harmless(question: str, trace: str, answer: str, recovered: Sequence[str]) 
                 return Rejected("only_control_tokens", f"{name}: {strict.shown(text_now)}"[: strict.DETAIL_CHARACTERS])
             changed += found
         harmless.append(text_now)
-    return Texts(*harmless, changed, recovered)
+    return Texts(harmless[0], harmless[1], harmless[2], changed, recovered)
 
 
 def format_of(declared: str | Mapping[str, Any], columns: Mapping[str, str] | None = None) -> Format:

