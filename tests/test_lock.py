@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 from sources import downloads
-from sources.downloads import BIG, SHARDS, SMALL, Notes, quick, run, sha256_of, wanted
+from sources.downloads import (
+    BIG,
+    SHARDS,
+    SMALL,
+    Notes,
+    fails,
+    quick,
+    run,
+    sha256_of,
+    sliced,
+    wanted,
+)
 from sources.hub_server import oid as oid_of
 
 from showwork.lock import resolve
@@ -99,3 +111,60 @@ def test_a_source_that_cannot_be_resolved_leaves_the_lock_as_it_was(hub):
     hub.fault("500", "revision", times=99)
     with pytest.raises(ValueError, match=r"dataset org/data, revision: the server failed \(500\) \(6 times in a row\)"):
         resolved(sources())
+
+
+# ---- drift from the lock ---------------------------------------------------------------------------------------------
+
+
+def lock(**sources):
+    Path("sources.lock").write_text(json.dumps({"sources": sources, "base": None}))
+
+
+def entry(commit, files, patterns=("a.jsonl",)):
+    listed = {n: {"bytes": len(d), "sha256": hashlib.sha256(d).hexdigest(), "rows": None} for n, d in files.items()}
+    return {"hub": "org/data", "revision": commit, "patterns": list(patterns), "files": listed}
+
+
+def test_the_lock_fills_a_revision_that_is_open_even_when_the_branch_has_moved(hub):
+    commit = hub.add("dataset", "org/data", {"a.jsonl": BIG})
+    hub.add("dataset", "org/data", {"a.jsonl": BIG + b"moved"})
+    lock(openo1=entry(commit, {"a.jsonl": BIG}))
+    assert run(wanted(None)).manifest["revision"] == commit
+
+
+def test_a_revision_in_the_configuration_wins_over_the_lock(hub):
+    old = hub.add("dataset", "org/data", {"a.jsonl": BIG})
+    commit = hub.add("dataset", "org/data", {"a.jsonl": BIG + b"new"})
+    lock(openo1=entry(old, {"a.jsonl": BIG}))
+    said = Notes()
+    assert run(wanted(commit), say=said).manifest["revision"] == commit
+    assert any("sources.lock records another revision of org/data" in s for s in said)
+
+
+def test_a_source_that_drifted_from_the_lock_fails_with_the_difference(hub):
+    files = {"a.jsonl": BIG, "b.jsonl": BIG}
+    commit = hub.add("dataset", "org/data", files)
+    lock(openo1=entry(commit, {"a.jsonl": BIG + b"x", "c.jsonl": BIG}, ["*.jsonl"]))
+    fails(
+        wanted(None, ["*.jsonl"]),
+        rf"source 'openo1': org/data at {commit[:12]} has drifted from sources.lock: "
+        rf"a.jsonl: 512,001 bytes sha256 .{{12}} in the lock, 512,000 bytes sha256 .{{12}} on the hub; "
+        rf"b.jsonl: absent in the lock, 512,000 bytes sha256 .{{12}} on the hub; "
+        rf"c.jsonl: 512,000 bytes sha256 .{{12}} in the lock, absent on the hub; find out why, then run `snakemake",
+    )
+    assert not hub.asked("a.jsonl")
+
+
+def test_a_damaged_lock_is_named(hub):
+    Path("sources.lock").write_text("[]")
+    fails(wanted(None), r"sources.lock: is no lock of sources; delete it and run `snakemake --cores 1 lock`")
+
+
+def test_rows_that_the_lock_knows_need_no_footers(hub):
+    commit = hub.add("dataset", "org/data", SHARDS)
+    known = entry(commit, SHARDS, ["data/train-*.parquet"])
+    for file in known["files"].values():
+        file["rows"] = 100
+    lock(glaive=known)
+    run(sliced(None, 550, 560))
+    assert {r.path for r in hub.requests if r.host == "127.0.0.2"} == {"data/train-5.parquet"}

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from sources.hub_server import HubServer
 
+import showwork
 from showwork.download import download
 from showwork.sources.blobs import read_blobs
 from showwork.sources.patience import Patience
@@ -63,6 +69,12 @@ def wanted(commit, files=("a.jsonl",), name="s1", **more):
     return {**base, "path": None, "files": list(files), "layout": "jsonl", "need": None, **more}
 
 
+def sliced(commit, start, stop, name="s1"):
+    return wanted(
+        commit, ["data/train-*.parquet"], name, source="glaive", layout="parquet", need={"start": start, "stop": stop}
+    )
+
+
 def run(settings, patience=None, say=None):
     manifest = Path(f"results/download/{settings['name']}.json")
     download(settings, manifest, Path("work/download"), Notes() if say is None else say, patience or quick())
@@ -88,3 +100,17 @@ def base(commit, **more):
         "files": files,
         **more,
     }
+
+
+def process(settings, folder):
+    command = [sys.executable, "-m", "showwork.download", "--settings", json.dumps(settings)]
+    command += ["--manifest", f"results/download/{settings['name']}.json", "--blobs", "work/download", "--log", "d.log"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(showwork.__file__).parents[1])}
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def until(condition, timeout_s=20.0):
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
