@@ -101,7 +101,7 @@ def layer_shapes(cfg: GemmaConfig) -> dict[str, tuple[int, ...]]:
 
 
 def load_params(folder: Path | str, cfg: GemmaConfig, dtype: str) -> dict:
-    """Read a base into the tree of `model.gemma`, as numpy-backed JAX arrays of `dtype`.
+    """Read a base, a folder or one safetensors file, into the tree of `model.gemma` as JAX arrays of `dtype`.
 
     Vocabulary rows are read from the embedding's shape: checkpoints of one model differ in them.
 

@@ -33,37 +33,41 @@ class Tensor:
     shape: tuple[int, ...]
 
 
-def index_tensors(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of a folder by Hugging Face name ('model.…'), from headers alone.
+def index_tensors(where: Path) -> dict[str, Tensor]:
+    """Every tensor of a folder, or of one safetensors file, by Hugging Face name ('model.…'), from headers alone.
 
     Raises:
         FileNotFoundError: no folder, no model.safetensors, or a shard of the index is missing.
         ValueError: a file that is not safetensors or is cut short.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"base folder '{folder}' does not exist, wanted a folder with config.json and model.safetensors; "
-            f"set model.path to one, or run the download."
-        )
-    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
-    if index.is_file():
-        shards = [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-    else:
-        shards = [single]
     found: dict[str, Tensor] = {}
-    for shard in shards:
-        if not shard.is_file():
-            raise FileNotFoundError(
-                f"base folder '{folder}' has no {shard.name}, wanted "
-                f"{'every shard that its index names' if index.is_file() else 'the weights as safetensors'}; "
-                f"fetch that file into the folder."
-            )
+    for shard in [where] if where.is_file() else _shards(where):
         for name, tensor in read_header(shard).items():
             for prefix in _PREFIXES[1:]:
                 if name.startswith(prefix):
                     name = "model." + name[len(prefix) :]
             found[name] = tensor
     return found
+
+
+def _shards(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"base folder '{folder}' does not exist, wanted a folder with config.json and model.safetensors; "
+            f"set model.path to one, or run the download."
+        )
+    index = folder / "model.safetensors.index.json"
+    names = ["model.safetensors"]
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+    for name in names:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"base folder '{folder}' has no {name}, wanted "
+                f"{'every shard that its index names' if index.is_file() else 'the weights as safetensors'}; "
+                f"fetch that file into the folder."
+            )
+    return [folder / name for name in names]
 
 
 def read_header(path: Path) -> dict[str, Tensor]:

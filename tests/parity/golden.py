@@ -2,7 +2,7 @@
 
 Takes   the configurations, weights and tokens of tests/tiny_gemma.py, which every environment draws alike.
 Leaves  tests/fixtures/golden_logits.safetensors: per configuration, logits [2, 23, V] of two unpacked sequences.
-Command python parity/golden.py      (in the environment of envs/parity.txt; not needed unless a configuration changes)
+Command python tests/parity/golden.py      (in the environment of envs/parity.txt; not needed unless a configuration changes)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 import transformers
 from safetensors.numpy import save_file
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from tiny_gemma import CONFIGS, random_tokens, write_gemma  # noqa: E402
