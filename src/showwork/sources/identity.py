@@ -58,9 +58,8 @@ class RowIds:
         return hashlib.blake2b(digest + _LENGTH.pack(occurrence), digest_size=16).hexdigest()
 
 
-def content_hash(data: bytes) -> int:
-    """64-bit hash of a row's content, for drawing only; identity is row_digest."""
-    return xxhash.xxh3_64_intdigest(data)
+content_hash = xxhash.xxh3_64_intdigest
+"""64-bit hash of a row's content (bytes), for drawing only; identity is row_digest."""
 
 
 def draw_keys(hashes: np.ndarray, seed: int) -> np.ndarray:
