@@ -112,7 +112,7 @@ def trained_params(folder: Path, adapter: Path | None, cfg: GemmaConfig, dtype: 
         return load_params(folder, cfg, dtype)
     about, file = read_manifest(adapter)["adapter"], read_checked(adapter, "adapter")
     if about["kind"] == "full":
-        return load_params(file.parent, cfg, dtype)
+        return load_params(file, cfg, dtype)
     return merge(load_params(folder, cfg, dtype), from_peft(load_file(file), cfg), about["scale"])
 
 

@@ -1,0 +1,199 @@
+"""Writes the page of one session: what went in, what was lost, how it trained, what it can do now.
+
+*Takes*  the manifests of every stage of the session, and the files that lie beside them.
+*Leaves* results/report/<session>.html: one file below 3 MB that opens without a network.
+
+    python -m showwork.report --settings JSON --session session1 --page results/report/session1.html
+        --inputs results/download/*.json results/sample/*.json … results/export/session1/certificate.json
+
+A manifest says by its stage and name what it is, so the order of --inputs does not matter. The plan, the export and the timing
+of the training (timing.jsonl, beside its history) may be missing; their parts of the page are then left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from showwork.foundation.files import read_json, sha256_file, write_text
+from showwork.foundation.manifest import read_checked
+from showwork.foundation.stage import Say, run_stage
+from showwork.foundation.tables import read_rows
+from showwork.page import charts, funnel, training
+from showwork.page.cells import count
+from showwork.page.comparison import Evaluated, chart_values, comparison
+from showwork.page.examples import loss_examples
+from showwork.page.generations import generations_section
+from showwork.page.lengths import fill_values, lengths_section, segments_values, whole_lengths
+from showwork.page.provenance import Read, export_section, provenance_section
+from showwork.page.render import MOST_BYTES, render
+from showwork.page.verdict import tiles, verdict_sentence
+
+Settings = dict[str, Any]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The files of this stage."""
+    parser.add_argument("--session", required=True, help="whose page")
+    parser.add_argument("--inputs", type=Path, nargs="+", required=True, help="manifests of every stage of the session")
+    parser.add_argument("--page", type=Path, required=True, help="HTML to write")
+
+
+def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
+    """Read everything, draw everything, write one file.
+
+    Raises:
+        ValueError: a manifest that the page cannot do without is not among the inputs.
+    """
+    inputs = Inputs(args.inputs, args.session)
+    base, session = evaluated(inputs, "base"), evaluated(inputs, args.session)
+    models = [base, session]
+    same_tasks(models)
+    samples = inputs.all("sample")
+    pack, mix, trained = (
+        inputs.one("pack", args.session),
+        inputs.one("mix", args.session),
+        inputs.one("train", args.session),
+    )
+    ledger = read_ledger(read_checked(pack.path, "ledger"))
+    sources = sorted(pack.manifest["counts"]["by_source"])
+    limit = pack.manifest["settings"]["template"]["max_seq_length"]
+
+    steps = funnel.steps_by_source(
+        [r.manifest for r in samples], [r.manifest for r in inputs.all("standardize")], mix.manifest, pack.manifest
+    )
+    examples = loss_examples(
+        [read_checked(r.path, "dropped") for r in samples],
+        [read_checked(r.path, "rejected") for r in inputs.all("standardize")],
+        read_checked(mix.path, "removed"),
+        [read_checked(r.path, "records") for r in inputs.all("standardize")],
+        read_checked(pack.path, "ledger"),
+        read_checked(mix.path, "train"),
+    )
+    history = read_lines(read_checked(trained.path, "history"))
+    clock = read_checked(trained.path, "history").with_name("timing.jsonl")
+    timing = read_lines(clock) if clock.is_file() else []
+    mixed, mix_values = funnel.mix_section(pack.manifest, settings["licenses"])
+    measures, by_source_title, by_source = chart_values(models)
+    curves = training.curves(history, timing)
+    drawn = {
+        "measures": charts.intervals(measures, [m.name for m in models], "measure"),
+        "sources": charts.intervals(by_source, [m.name for m in models], "source") if by_source else None,
+        "funnel": charts.funnel(funnel.chart_values(steps), funnel.FATES),
+        "mix": charts.mix(mix_values, sources),
+        "lengths": charts.lengths(charts.length_bins(whole_lengths(ledger), limit), sources, limit),
+        "fill": charts.fill(fill_values(ledger, pack.manifest["counts"], limit)),
+        "segments": charts.segments(segments_values(ledger)),
+        **{name: charts.curve(points, name) for name, points in curves.items()},
+    }
+    base_files = inputs.one("download", "base").manifest
+    sections = {
+        "session": args.session,
+        "verdict": {
+            "sentence": verdict_sentence(base, session),
+            "lead": lead(settings, trained.manifest, pack.manifest),
+            "tiles": tiles(base, session),
+        },
+        "comparison": comparison(models) | {"sources_title": by_source_title},
+        "funnel": funnel.funnel(steps, examples),
+        "mix": mixed,
+        "lengths": lengths_section(ledger, pack.manifest["counts"], limit),
+        "training": training.training_section(history, timing, trained.manifest, inputs.maybe("plan")),
+        "export": export_section(
+            inputs.maybe("export"),
+            f"results/export/{args.session}",
+            base_files.get("hub") or base_files["settings"]["path"],
+        ),
+        "provenance": provenance_section(inputs.reads, settings["licenses"], settings),
+        "generations": None,
+    }
+    drawn = {name: spec for name, spec in drawn.items() if spec}
+    room = MOST_BYTES - len(render(sections, drawn).encode()) - 10_000
+    page = render(sections | {"generations": generations_section(models, room)}, drawn)
+    write_text(args.page, page)
+    say(f"{args.page}: {len(page.encode()) / 1e6:.2f} MB; {sections['verdict']['sentence']}")
+
+
+class Inputs:
+    """The manifests by stage and name."""
+
+    def __init__(self, paths: Sequence[Path], session: str) -> None:
+        self.session = session
+        self.reads = [Read(str(path), read_json(path), sha256_file(path)) for path in paths]
+
+    def all(self, stage: str) -> list[Read]:
+        """Every manifest of a stage, in the order given."""
+        return [r for r in self.reads if r.manifest.get("stage") == stage]
+
+    def one(self, stage: str, name: str) -> Read:
+        """The manifest of a stage with this name. Raises ValueError when it was not given."""
+        for read in self.all(stage):
+            if read.manifest["name"] == name:
+                return read
+        given = ", ".join(f"{r.manifest.get('stage')} {r.manifest.get('name')}" for r in self.reads)
+        raise ValueError(
+            f"report {self.session!r}: --inputs holds no manifest of {stage} {name!r}, only {given}; add the one that "
+            f"{stage} left"
+        )
+
+    def maybe(self, stage: str) -> dict[str, Any] | None:
+        """What this session's stage left, or None when it was not given."""
+        return next((r.manifest for r in self.all(stage) if r.manifest["name"] == self.session), None)
+
+
+def evaluated(inputs: Inputs, name: str) -> Evaluated:
+    """The measures and the generations of the base or of a session."""
+    found = inputs.one("evaluate", name)
+    modes: dict[str, dict[str, dict[str, Any]]] = {}
+    for batch in read_rows(read_checked(found.path, "generations")):
+        for row in batch.to_pylist():
+            modes.setdefault(row["mode"], {})[row["prompt_id"]] = row
+    return Evaluated(name, read_json(read_checked(found.path, "metrics")), modes)
+
+
+def same_tasks(models: Sequence[Evaluated]) -> None:
+    """Refuse to compare numbers of different versions of a task. Raises ValueError naming both."""
+    for model in models[1:]:
+        for task, version in model.metrics["tasks"].items():
+            other = models[0].metrics["tasks"].get(task, version)
+            if other != version:
+                raise ValueError(
+                    f"task {task!r} has version {version} for {model.name} and {other} for {models[0].name}; numbers of "
+                    "two versions cannot be compared, so evaluate both again"
+                )
+
+
+def read_ledger(path: Path) -> dict[str, np.ndarray]:
+    """The columns of the ledger that lengths need, as arrays."""
+    names = ["source", "packed_row", "num_tokens", "tokens_cut"]
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for batch in read_rows(path, names, batch_rows=10_000):
+        for name, column in columns.items():
+            column += batch.column(name).to_pylist()
+    return {n: np.array(c, str if n == "source" else np.int64) for n, c in columns.items()}
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def lead(settings: Settings, trained: Mapping[str, Any], pack: Mapping[str, Any]) -> str:
+    """What the first sentence stands on, in one line."""
+    counts = pack["counts"]
+    start = settings["start_from"]
+    return (
+        f"Trained from {settings['base'] if start == 'base' else start} on {count(counts['examples'])} records of "
+        f"{count(len(counts['by_source']))} sources, packed into {count(counts['rows'])} rows, in "
+        f"{count(trained['counts']['steps'])} steps."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(work, arguments, __doc__))
