@@ -1,4 +1,9 @@
-"""A headless Chromium driven over the WebDriver protocol with nothing but the standard library."""
+"""A headless Chromium driven over the WebDriver protocol with nothing but the standard library.
+
+    python tests/browser.py demo/results/report/session1.html screenshots
+
+takes pictures of a report at the widths of a phone, a tablet and a desk, in light and dark, to be looked at.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -131,3 +137,20 @@ def _open(request: urllib.request.Request) -> bytes:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=60) as answer:
         return answer.read()
+
+
+def main(page: Path, folder: Path) -> None:
+    """Screenshots of the whole page at three widths and in two themes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with browser() as one:
+        for width in (390, 820, 1280):
+            one.open(page, width=width, height=1000)
+            for theme in ("light", "dark"):
+                one.wait("document.documentElement.dataset.charts === 'drawn'")
+                one.size(width, one.run("return document.documentElement.scrollHeight"))
+                one.screenshot(folder / f"{page.stem}-{width}-{theme}.png")
+                one.run("delete document.documentElement.dataset.charts; document.querySelector('#theme').click()")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

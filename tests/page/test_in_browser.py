@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -194,15 +193,3 @@ def test_the_theme_changes_page_and_charts(shown):
     assert before[0] != after[0]
     assert before[1] != after[1]
     shown.run("document.querySelector('#theme').click()")
-
-
-@pytest.mark.skipif(
-    not os.environ.get("SHOWWORK_SCREENSHOTS"), reason="writes pictures; set SHOWWORK_SCREENSHOTS to a folder"
-)
-@pytest.mark.parametrize("width", [390, 820, 1280])
-def test_screenshots_can_be_taken(shown, width):
-    folder = Path(os.environ["SHOWWORK_SCREENSHOTS"])
-    shown.size(width, shown.run("return document.documentElement.scrollHeight"))
-    shown.screenshot(folder / f"{width}.png")
-    assert (folder / f"{width}.png").stat().st_size > 10_000
-    shown.size(1280, 900)
