@@ -33,7 +33,7 @@ ROWS: list[dict[str, str | None]] = [{"task": "a", "n": "1"}, {"task": "b", "n":
         (
             {"prose": True},
             CLEAN._replace(trace="So x^2 = 4 and x = 2, y = 3."),
-            Rejected("prose", "maths 15.0 in 1,000 characters"),
+            Rejected("prose", "maths 20.0 in 1,000 characters"),
         ),
         ({"length": {"max_trace": 10}}, CLEAN, Rejected("length", "trace has 44 characters, max 10")),
         ({"length": {"min_answer": 50}}, CLEAN, Rejected("length", "answer has 11 characters, min 50")),
@@ -141,7 +141,7 @@ def test_code_numbers_names_and_quotations_do_not_make_a_text_foreign(text: str)
         ("请解释一下 Python 的装饰器是如何工作的,并给出一个例子。", "zh"),
         ("日本の首都はどこですか。そして人口はどのくらいですか。", "ja"),
         ("한국의 수도는 어디입니까? 그리고 인구는 얼마나 됩니까?", "ko"),
-        ("Какая самая длинная река в мире и где она находится?", "ru"),
+        ("Какая самая длинная река в мире и где она находится?", "cyrillic"),
     ],
 )
 def test_another_language_is_named(text: str, language: str) -> None:

@@ -48,7 +48,7 @@ def test_neutralizing_twice_changes_nothing_more(text: str) -> None:
 
 def test_neutralized_tokens_stay_visible_and_are_named() -> None:
     assert neutralize("a<bos>b<unused12>c[@BOS@]</reasoning>") == (
-        "a‹bos›b‹unused12›c‹@BOS@›‹/reasoning›",
+        "a‹bos›b‹unused12›c⟦@BOS@⟧‹/reasoning›",
         ["<bos>", "<unused12>", "</reasoning>", "[@BOS@]"],
     )
     assert neutralize("<b>bold</b> and <unused>") == ("<b>bold</b> and <unused>", [])

@@ -12,17 +12,17 @@ import unicodedata
 
 
 def record_id(question: str, trace: str, answer: str) -> str:
-    """blake2b-128 of the three texts, in hex."""
-    return hashlib.blake2b(f"{question}\0{trace}\0{answer}".encode(), digest_size=16).hexdigest()
+    """The first 128 bits of sha256 of the three texts, in hex; processors have sha256 in hardware."""
+    return hashlib.sha256(f"{question}\0{trace}\0{answer}".encode()).hexdigest()[:32]
 
 
 def question_id(question: str) -> str:
-    """blake2b-128 of the normalized question, in hex.
+    """The first 128 bits of sha256 of the normalized question, in hex.
 
     >>> question_id("What is  2 + 2?") == question_id("WHAT is 2 + 2? ")
     True
     """
-    return hashlib.blake2b(normalized(question).encode(), digest_size=16).hexdigest()
+    return hashlib.sha256(normalized(question).encode()).hexdigest()[:32]
 
 
 def normalized(text: str) -> str:

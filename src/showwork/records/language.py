@@ -15,11 +15,19 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Callable
 
-WINDOW = 400
+WINDOW = 300
+"""Characters judged at a time."""
 FEW_LETTERS = 12
 SURE = 0.5
+
+_ENGLISH = frozenset(
+    ["the", "and", "of", "to", "that", "this", "which", "with", "are", "was", "from", "have", "for", "not", "you", "they", "would", "there", "then", "because"]
+)
+DISTINCT, SHARE = 4, 0.15
+"""A window with so many different ones of these words, which are that share of its words, is English: no model is asked."""
 
 _NOT_PROSE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$|\\\[.*?\\\]|\\\(.*?\\\)|https?://\S+|\S+@\S+|\\[A-Za-z]+"
@@ -27,7 +35,8 @@ _NOT_PROSE = re.compile(
     re.DOTALL,
 )
 _EAST_ASIAN = re.compile("[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]")
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_OTHER_SCRIPT = re.compile("[\u0370-\u052f\u0590-\u1cff]{2,}")
+_LATIN_WORD = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]{3,}")
 _KANA, _HANGUL = re.compile("[\u3041-\u30ff]"), re.compile("[\uac00-\ud7af]")
 
 
@@ -52,10 +61,9 @@ def not_english(text: str) -> str | None:
     >>> not_english("你好,请问怎么走?")
     'zh 1.00'
     """
-    windows = [_prose(window) for window in _windows(text)]
-    verdicts = [_window(w) for w in windows]
-    foreign_ones = [v for v in verdicts if v]
-    return foreign_ones[0] if 2 * len(foreign_ones) > len(windows) else None
+    windows = _windows(text)
+    found = [verdict for verdict in map(_window, windows) if verdict]
+    return found[0] if 2 * len(found) > len(windows) else None
 
 
 def _windows(text: str) -> list[str]:
@@ -70,20 +78,34 @@ def _prose(text: str) -> str:
     return " ".join(_NOT_PROSE.sub(" ", text).split())
 
 
-def _window(prose: str) -> str | None:
+def _window(window: str) -> str | None:
+    """What language one window is in, or None for English."""
+    if window.isascii():
+        words = window.lower().split()
+        known = [word for word in words if word in _ENGLISH]
+        if len(known) >= SHARE * len(words) and len(set(known)) >= DISTINCT:
+            return None
+    prose = _prose(window)
+    latin = _LATIN_WORD.findall(prose)
     if not prose.isascii():
-        east = len(_EAST_ASIAN.findall(prose))
-        words = len(_WORD.findall(_EAST_ASIAN.sub(" ", prose)))
-        if east and east > words:
-            share = east / (east + words)
-            name = "ja" if _KANA.search(prose) else "ko" if _HANGUL.search(prose) else "zh"
-            return f"{name} {share:.2f}"
-        prose = _EAST_ASIAN.sub(" ", prose)
-    letters = sum(map(len, _WORD.findall(prose)))
-    if letters < FEW_LETTERS:
+        east, other = len(_EAST_ASIAN.findall(prose)), _OTHER_SCRIPT.findall(prose)
+        if east + len(other) > len(latin):
+            share = (east + len(other)) / (east + len(other) + len(latin))
+            return f"{_east(prose) if east > len(other) else _script(other[0])} {share:.2f}"
+        prose = _OTHER_SCRIPT.sub(" ", _EAST_ASIAN.sub(" ", prose))
+    if sum(map(len, latin)) < FEW_LETTERS:
         return None
     language, score = _detector()(prose)
     return None if language == "en" or score < SURE else f"{language} {score:.2f}"
+
+
+def _east(text: str) -> str:
+    return "ja" if _KANA.search(text) else "ko" if _HANGUL.search(text) else "zh"
+
+
+def _script(text: str) -> str:
+    """The name of a script: cyrillic, arabic, devanagari."""
+    return unicodedata.name(text[0], "unknown").split()[0].lower()
 
 
 @functools.cache

@@ -22,14 +22,15 @@ TAIL = 48
 """Characters at the end that must have stood before."""
 TAIL_REPEATS, TAIL_COVERED, TAIL_COVERED_SIGNS = 4, 200, 1000
 """How often the unit stands at the end, characters that makes at least, and the same where the unit has no letter."""
-PROBE, PROBE_COUNT = 20, 4
+PROBE, PROBES, PROBE_COUNT, REACH = 20, 12, 4, 4000
+"""Characters of a piece, how many are taken, how often one must come, within how many characters it must come again."""
 RUN = 4
 """Words in a run."""
 COVERED_WORDS = 24
 REPEATS_EXACT, REPEATS_LOOSE = 3.0, 5.0
 """Times a unit comes again: where nearly all of it comes again, and where some words vary."""
-DENSE, LOOSE = 0.8, 0.33
-"""Shares of a stretch's runs that stood exactly one period earlier."""
+DENSE, LOOSE, SLACK = 0.8, 0.33, 8
+"""Shares of a stretch's runs that stood a period earlier, give or take an eighth of it."""
 
 COUNTER = 1.5
 """Numbers a round of a loop may have that change: a step's number is one, a table or a list of results has more."""
@@ -73,17 +74,18 @@ def _tail(text: str) -> str | None:
 
 
 def _suspicious(text: str) -> bool:
-    """Whether some short piece of the text stands in it several times."""
+    """Whether some short piece of the text comes again and again close behind itself."""
     size = len(text)
     if size < 4 * PROBE:
         return False
-    starts = [size * i // 12 for i in range(12)] + [
-        size - PROBE - d for d in (0, 150, 400, 900, 1600) if size > d + PROBE
-    ]
+    starts = [size * i // PROBES for i in range(PROBES)] + [size - d for d in (150, 400, 1000) if size > d]
     for start in starts:
         probe = text[start : start + PROBE]
-        if text.count(probe) >= PROBE_COUNT and _WORD.search(probe):
-            return True
+        again = text.find(probe, start + 1, start + REACH)
+        if again >= 0:
+            around = (PROBE_COUNT + 1) * max(again - start, PROBE)
+            if text.count(probe, max(0, start - around), start + around) >= PROBE_COUNT and _WORD.search(probe):
+                return True
     return False
 
 
@@ -136,14 +138,15 @@ def _distances(ids: np.ndarray) -> np.ndarray:
 
 
 def _at(period: int, back: np.ndarray) -> tuple[int, int, float]:
-    """(first run, last run, times it comes again) of the loop of this period: many runs, close together, that all stood
-    about a period before. (0, 0, 0.0) where there is none.
+    """(first run, last run, times it comes again) of the loop of this period: many runs, close together, that all stood one
+    to three periods before (a word that varies hides the round before). (0, 0, 0.0) where there is none.
     """
     none = 0, 0, 0.0
     if period < 1:
         return none
-    slack = max(1, period // 10)
-    hits = np.flatnonzero(np.abs(back - period) <= slack)
+    off = np.minimum(back % period, period - back % period)
+    rounds = 3 if period >= SLACK else 1
+    hits = np.flatnonzero((back > 0) & (back <= rounds * period + period // SLACK) & (off <= period // SLACK))
     start, stop = _densest(hits, gap=max(2 * period, 30))
     covered = stop - start
     if covered < COVERED_WORDS:

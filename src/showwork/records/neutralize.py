@@ -1,7 +1,7 @@
 """Makes control tokens and our own tags harmless inside content: still to be seen, no longer to be obeyed.
 
 Takes:  a text that came from outside.
-Leaves: the same text with `<end_of_turn>` written `‹end_of_turn›`, and the names of what was changed, to be counted.
+Leaves: the same text with `<end_of_turn>` written `‹end_of_turn›` and `[@BOS@]` written `⟦@BOS@⟧`, and the names of what was changed, to be counted.
 
 The names are those of Gemma 2 and 3's tokenizers (added tokens that steer), and the four tags that our parser looks for.
 """
@@ -36,7 +36,7 @@ def neutralize(text: str) -> tuple[str, list[str]]:
     for token in _SQUARE:
         if token in text:
             found += [token] * text.count(token)
-            text = text.replace(token, f"‹{token[1:-1]}›")
+            text = text.replace(token, f"⟦{token[1:-1]}⟧")
     return text, found
 
 
