@@ -122,24 +122,24 @@ def score_gold(
     """The gold columns of each prompt's row; examples are fitted and packed exactly as for training."""
     started = time.perf_counter()
     examples = gold_examples(prompts, encoder, template)
-    kept = [i for i, example in enumerate(examples) if example is not None]
+    kept = [(i, example) for i, example in enumerate(examples) if example is not None]
     length = template["max_seq_length"]
-    bins = best_fit_decreasing([len(examples[i]) for i in kept], length)
+    bins = best_fit_decreasing([len(example) for _, example in kept], length)
     at_once = max(1, min(SCORED_AT_ONCE // length, len(bins)))
     shape = (-(-len(bins) // at_once) * at_once, length)
     arrays = PackedArrays(**{name: np.zeros(shape, dtype) for name, dtype in DTYPES.items()})
-    pack(bins, [examples[i].ids for i in kept], [examples[i].trained for i in kept], arrays)
+    pack(bins, [example.ids for _, example in kept], [example.trained for _, example in kept], arrays)
     log_probs = np.zeros(shape, np.float64)
     for start in range(0, shape[0], at_once):
         rows = slice(start, start + at_once)
         batch = (arrays.tokens[rows], arrays.positions[rows], arrays.segment_ids[rows])
         log_probs[rows] = token_log_probs(params, cfg, *batch)
-    scores = [{"gold_loss": None, "gold_tokens": 0, "stop_probability": None} for _ in prompts]
+    scores: list[Row] = [{"gold_loss": None, "gold_tokens": 0, "stop_probability": None} for _ in prompts]
     for row, members in enumerate(bins):
         for segment, member in enumerate(members, start=1):
             mine = (arrays.segment_ids[row] == segment) & (arrays.loss_mask[row] == 1)
             of_completion = log_probs[row][mine]
-            scores[kept[member]] = {
+            scores[kept[member][0]] = {
                 "gold_loss": round(float(-of_completion.sum()), 6),
                 "gold_tokens": int(mine.sum()),
                 "stop_probability": round(float(np.exp(of_completion[-1])), 6),
@@ -216,7 +216,7 @@ def line_ends(encoder: Encoder) -> list[int]:
 def completion_row(prompt: Row, mode: str, rollout: Rollout, encoder: Encoder, match_max_characters: int) -> Row:
     """One graded completion. Only `<end_of_turn>` ends a well-formed one: another stop token stays in the text."""
     stopped = rollout.ids[-1] == encoder.end_of_turn_id
-    text = encoder.decode(rollout.ids[:-1] if stopped else rollout.ids)
+    text = encoder.decode((rollout.ids[:-1] if stopped else rollout.ids).tolist())
     found = grade(text, prompt["answer"], stopped=bool(stopped), match_max_characters=match_max_characters)
     return _row(prompt, mode, rollout, text) | {
         "trace": found.trace,
@@ -233,7 +233,7 @@ def completion_row(prompt: Row, mode: str, rollout: Rollout, encoder: Encoder, m
 
 def direct_row(prompt: Row, rollout: Rollout, encoder: Encoder) -> Row:
     """One direct answer: the first line, right or wrong."""
-    text = encoder.decode(rollout.ids[: len(rollout.ids) - rollout.stopped]).split("\n")[0].strip()
+    text = encoder.decode(rollout.ids[: len(rollout.ids) - rollout.stopped].tolist()).split("\n")[0].strip()
     return _row(prompt, "direct", rollout, text) | {
         "trace": "",
         "answer": text,

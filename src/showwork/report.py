@@ -53,7 +53,8 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     """
     inputs = Inputs(args.inputs, args.session)
     base, session = evaluated(inputs, "base"), evaluated(inputs, args.session)
-    models = [base, session]
+    others = [r.manifest["name"] for r in inputs.all("evaluate") if r.manifest["name"] not in ("base", args.session)]
+    models = [base, *(evaluated(inputs, name) for name in others), session]
     same_tasks(models)
     samples = inputs.all("sample")
     pack, mix, trained = (

@@ -47,9 +47,10 @@ def grade(
 ) -> Grade:
     """All grades of one completion in our own form."""
     parsed = parse_target(completion)
-    formed = isinstance(parsed, Parsed)
-    trace, answer = (parsed.trace, parsed.answer) if formed else ("", "")
-    reason = ("" if stopped else NOT_STOPPED) if formed else parsed.reason
+    if isinstance(parsed, Parsed):
+        trace, answer, reason = parsed.trace, parsed.answer, "" if stopped else NOT_STOPPED
+    else:
+        trace, answer, reason = "", "", parsed.reason
     correct = None
     if is_short(gold_answer, match_max_characters):
         correct = not reason and answers_match(answer, gold_answer)
@@ -60,7 +61,7 @@ def grade(
         graded=graded_form(completion, stopped=stopped),
         correct=correct,
         looping=find_loop(completion) is not None,
-        answer_copied=is_copied(answer, trace, match_max_characters) if formed else None,
+        answer_copied=is_copied(answer, trace, match_max_characters) if answer else None,
     )
 
 

@@ -16,7 +16,7 @@ Source: continuous batching as in Orca (Yu et al., OSDI 2022), at the granularit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -43,7 +43,7 @@ class Request:
     number: names the random stream; the same number and seed draw the same tokens.
     """
 
-    prompt: Sequence[int]
+    prompt: Sequence[int] | np.ndarray
     stop_ids: tuple[int, ...]
     max_new_tokens: int
     number: int = 0
@@ -78,7 +78,7 @@ class _State(NamedTuple):
     number: jax.Array  # of the request, which names its random stream
     stops: jax.Array  # which of the sets of stop ids
     limit: jax.Array
-    count: jax.Array  # tokens written
+    written: jax.Array  # how many tokens
     active: jax.Array
     ids: jax.Array  # [B, M]
     log_probs: jax.Array  # [B, M]
@@ -139,14 +139,10 @@ def generate(
             state = _admit(weights, cfg, sampled, draw, state, *batch)
         busy = sum(i >= 0 for i in owner)
         state = _decode(weights, cfg, sampled, draw, state, jnp.int32(busy - refill if waiting else 0))
-        active, count, ids, log_probs = map(np.asarray, (state.active, state.count, state.ids, state.log_probs))
-        for slot in range(slots):
-            if owner[slot] >= 0 and not active[slot]:
-                written = ids[slot, : count[slot]].copy()
-                stopped = written[-1] in requests[owner[slot]].stop_ids
-                done[owner[slot]] = Rollout(written, log_probs[slot, : count[slot]].copy(), stopped)
-                num_tokens += len(written)
-                owner[slot] = -1
+        for slot, rollout in _finished(state, owner, requests):
+            done[owner[slot]] = rollout
+            num_tokens += len(rollout.ids)
+            owner[slot] = -1
         if progress:
             progress(len(done), num_tokens)
     return [done[i] for i in range(len(requests))]
@@ -164,6 +160,16 @@ def _check(requests: Sequence[Request], temperature: float | None, slots: int) -
         raise ValueError(f"slots is {slots}, wanted at least 1; set evaluate.batch higher.")
     if temperature is not None and not temperature > 0:
         raise ValueError(f"temperature is {temperature}, wanted null (greedy) or a number above 0; set it to null.")
+
+
+def _finished(state: _State, owner: Sequence[int], requests: Sequence[Request]) -> Iterator[tuple[int, Rollout]]:
+    """Slots whose completion has ended, with what was written."""
+    active, written = np.asarray(state.active), np.asarray(state.written)
+    ids, log_probs = np.asarray(state.ids), np.asarray(state.log_probs)
+    for slot, i in enumerate(owner):
+        if i >= 0 and not active[slot]:
+            mine = ids[slot, : written[slot]].copy()
+            yield slot, Rollout(mine, log_probs[slot, : written[slot]].copy(), int(mine[-1]) in requests[i].stop_ids)
 
 
 class _Draw(NamedTuple):
@@ -217,7 +223,7 @@ def _admit(
         number=put(state.number, number),
         stops=put(state.stops, stops),
         limit=put(state.limit, limit),
-        count=put(state.count, jnp.ones_like(rows)),
+        written=put(state.written, jnp.ones_like(rows)),
         active=put(state.active, ~draw.stops[stops, token] & (limit > 1)),
         ids=state.ids.at[rows, 0].set(token, mode="drop"),
         log_probs=state.log_probs.at[rows, 0].set(log_prob, mode="drop"),
@@ -231,10 +237,10 @@ def _decode(weights: dict, cfg: GemmaConfig, sampled: bool, draw: _Draw, state: 
 
     def one(state: _State) -> _State:
         logits, cache = step(weights, cfg, state.cache, state.token, state.position)
-        token, log_prob = _pick(draw, sampled, logits, state.number, state.count)
+        token, log_prob = _pick(draw, sampled, logits, state.number, state.written)
         # A finished row is stepped along without effect: what it writes goes to a column that does not exist.
-        column = jnp.where(state.active, state.count, state.ids.shape[1])
-        count = state.count + state.active
+        column = jnp.where(state.active, state.written, state.ids.shape[1])
+        written = state.written + state.active
         return _State(
             cache=cache,
             token=jnp.where(state.active, token, state.token),
@@ -242,8 +248,8 @@ def _decode(weights: dict, cfg: GemmaConfig, sampled: bool, draw: _Draw, state: 
             number=state.number,
             stops=state.stops,
             limit=state.limit,
-            count=count,
-            active=state.active & ~draw.stops[state.stops, token] & (count < state.limit),
+            written=written,
+            active=state.active & ~draw.stops[state.stops, token] & (written < state.limit),
             ids=state.ids.at[rows, column].set(token, mode="drop"),
             log_probs=state.log_probs.at[rows, column].set(log_prob, mode="drop"),
         )

@@ -180,8 +180,8 @@ CURVE_TITLES = {
 def curve(values: Values, field: str) -> Spec:
     """One quantity over optimizer steps; where values have a "mean" it is drawn strongly over the faint line."""
     strong = "mean" in values[0]
-    kind = "log" if field == "grad_norm" else "linear"
-    scale = alt.Scale(type=kind, nice=kind == "linear", **({} if kind == "log" else {"zero": field not in ("loss",)}))
+    log = field == "grad_norm"
+    scale = alt.Scale(type="log", nice=False) if log else alt.Scale(type="linear", zero=field != "loss")
     number = {"learning_rate": "~e", "tokens_per_s": "~s"}.get(field, "~g")
     numbers = alt.Axis(tickCount=5, labelExpr=f"abs(datum.value) < 1e-12 ? '0' : format(datum.value, '{number}')")
     x = alt.X("step:Q", title="optimizer step", axis=alt.Axis(grid=False, tickCount=6), scale=alt.Scale(nice=False))

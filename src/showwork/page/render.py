@@ -51,7 +51,7 @@ def inline_json(value: Any) -> Markup:
 @functools.cache
 def vega_bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script. Raises ValueError if it could close its own <script> element."""
-    bundle = vl_convert.javascript_bundle(None)
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;")
     if "</script" in bundle.lower():
         raise ValueError("the Vega bundle holds '</script', which would end it early; pin another vl-convert-python")
     return bundle
