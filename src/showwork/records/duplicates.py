@@ -48,29 +48,42 @@ class Repeat(NamedTuple):
     similarity: float
 
 
-class Shingler:
-    """Turns texts into sets of shingle hashes; remembers the hashes of words that come often."""
+class Words(dict[str, int]):
+    """{word: its place in `hashes`}, filled as words are asked for; emptied when it grows too large."""
 
     def __init__(self) -> None:
-        self._known: dict[str, int] = {}
+        super().__init__()
+        self.hashes = np.zeros(1 << 12, np.uint64)
+
+    def __missing__(self, word: str) -> int:
+        place = len(self)
+        if place == len(self.hashes):
+            self.hashes = np.concatenate([self.hashes, np.zeros(place, np.uint64)])
+        self.hashes[place] = xxhash.xxh3_64_intdigest(word.encode())
+        self[word] = place
+        return place
+
+
+class Shingler:
+    """Turns texts into sets of shingle hashes; remembers the hashes of the words it has met."""
+
+    def __init__(self) -> None:
+        self._known = Words()
 
     def __call__(self, text: str) -> np.ndarray:
         """uint64[n], sorted, each once: the text's shingles. A text shorter than one shingle is one shingle."""
         words = text.lower().split()
-        known, hashes = self._known, []
-        for word in words:
-            value = known.get(word)
-            if value is None:
-                value = xxhash.xxh3_64_intdigest(word.encode())
-                if len(known) < KNOWN_WORDS:
-                    known[word] = value
-            hashes.append(value)
+        if len(self._known) > KNOWN_WORDS:
+            self._known = Words()
+        places = np.fromiter(map(self._known.__getitem__, words), np.int64, len(words))
         count = max(1, len(words) - SHINGLE_WORDS + 1)
-        padded = np.array(hashes + [0] * (count + SHINGLE_WORDS - 1 - len(hashes)), np.uint64)
+        padded = np.zeros(count + SHINGLE_WORDS - 1, np.uint64)
+        padded[: len(words)] = self._known.hashes[places]
         mixed = np.zeros(count, np.uint64)
         for i in range(SHINGLE_WORDS):
             mixed = _scrambled(mixed + padded[i : i + count] + np.uint64(i + 1))
-        return np.unique(mixed)
+        mixed.sort()
+        return mixed[np.append(True, mixed[1:] != mixed[:-1])]
 
 
 def _scrambled(z: np.ndarray) -> np.ndarray:
