@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import resource
 import shutil
 import sys
@@ -33,7 +32,7 @@ from showwork.foundation.provenance import code_version
 from showwork.foundation.stage import Say, run_stage
 from showwork.learn.checkpoint import Checkpoints, History, environment, only_trainer
 from showwork.learn.data import Order, batch
-from showwork.learn.device import compile_cache, memory_for_activations
+from showwork.learn.device import compile_cache, keep_freed_memory, memory_for_activations
 from showwork.learn.health import relative_change, share_moved
 from showwork.learn.loop import Interrupted, listening, train
 from showwork.learn.session import Session, micro_rows, session
@@ -78,6 +77,7 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
             say(f"{home.parent} also holds checkpoints of other settings, data or code: {', '.join(others)}")
 
         frozen, trainable = starting_point(args, made, folder)
+        keep_freed_memory()
         micro = args.micro_rows or micro_rows(made, memory_for_activations())
         if made.rows_per_step % micro:
             raise ValueError(f"--micro-rows is {micro} but must divide the {made.rows_per_step} rows of a step")
@@ -224,10 +224,9 @@ def run(
             {"step": done, "seconds": round(now - clock["last"], 4), "tokens": numbers["tokens"], "peak_bytes": peak()}
         )
         clock["last"] = now
-        left = (now - clock["begun"]) / (done - start) * (made.steps - done)
-        say.progress(
-            done, made.steps, f"loss {numbers['loss']}  {speed:,.0f} tokens/s  {left // 60:.0f}:{left % 60:02.0f} left"
-        )
+        minutes, seconds = divmod(int((now - clock["begun"]) / (done - start) * (made.steps - done)), 60)
+        loss = "not finite" if numbers["loss"] is None else f"{numbers['loss']:.4f}"
+        say.progress(done, made.steps, f"loss {loss}  {speed:,.0f} tokens/s  {minutes}:{seconds:02} left")
 
     def checkpoint(done: int, now: dict[str, Any]) -> None:
         checkpoints.save(done, now, {"environment": here, "history": history.position()})
@@ -306,6 +305,4 @@ def peak() -> int:
 
 
 if __name__ == "__main__":
-    # Large arrays come and go every step: keep their memory instead of returning it to the kernel each time.
-    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "-1")
     sys.exit(run_stage(work, arguments, __doc__))
