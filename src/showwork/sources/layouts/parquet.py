@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from showwork.sources.layouts.rows import BATCH_ROWS, Batch, Row, Source, as_text, bad, missing_column
+from showwork.sources.layouts.rows import BATCH_ROWS, Batch, Row, Source, as_text, bad, missing_column, prefetched
 
 PAGE_BUFFER_BYTES = 1 << 20
 _LENGTH = struct.Struct("<Q")
@@ -52,15 +52,15 @@ class ParquetSource(Source):
             yield from enumerate(self._rows_of(batch), first)
 
     def batches(self, start: int | None = None, stop: int | None = None) -> Iterator[Batch]:
-        """Rows start..stop as tables; whole text columns never become Python strings."""
-        for first, batch in self._bounded(
-            self.first_row + 1 if start is None else start, self._last() if stop is None else stop
-        ):
-            table = self._validated(batch)
-            if table is None:
-                yield self._batch(list(enumerate(self._rows_of(batch), first)))
-            else:
-                yield Batch(first, table, range(first, first + len(table)), _digests(table), [])
+        """Rows start..stop as tables, read in a second thread; whole text columns never become Python strings."""
+        start, stop = self.first_row + 1 if start is None else start, self._last() if stop is None else stop
+        return prefetched(self._made(first, batch) for first, batch in self._bounded(start, stop))
+
+    def _made(self, first: int, batch: pa.RecordBatch) -> Batch:
+        table = self._validated(batch)
+        if table is None:
+            return self._batch(list(enumerate(self._rows_of(batch), first)))
+        return Batch(first, table, range(first, first + len(table)), _digests(table), [])
 
     def _bounded(self, start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         begin, end = self._span(start, stop)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import json
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +26,7 @@ BATCH_BYTES = 16 << 20
 DETAIL_CHARACTERS = 200
 
 Columns = dict[str, str | None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,16 @@ class Source(ABC):
     def _listed(self) -> str:
         names = [f.name for f in self.files]
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more files" if len(names) > 3 else "")
+
+
+def prefetched(items: Iterator[T], ahead: int = 2) -> Iterator[T]:
+    """The same items in the same order, made in a second thread while the caller works on the ones before."""
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
+        waiting = deque(pool.submit(next, items, end) for _ in range(ahead))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, items, end))
+            yield item
 
 
 def chosen(keys: np.ndarray, limit: int) -> list[int]:
