@@ -32,7 +32,14 @@ DECLARED = {
 
 def generate(folder: Path, rows: dict[str, int]) -> int:
     settings = json.dumps({"name": "sources", "seed": 7, "rows": rows})
-    argv = ["--settings", settings, "--folder", str(folder / "sources"), "--manifest", str(folder / "sources/manifest.json")]
+    argv = [
+        "--settings",
+        settings,
+        "--folder",
+        str(folder / "sources"),
+        "--manifest",
+        str(folder / "sources/manifest.json"),
+    ]
     return run_stage(sources.work, sources.arguments, sources.__doc__, argv)
 
 
