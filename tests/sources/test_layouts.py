@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sources.written import EACH_LAYOUT, EVERYTHING, ROWS, split, write_csv, write_jsonl, write_parquet
+from sources.written import EACH_LAYOUT, EVERYTHING, ROWS, WRITERS, split, write_csv, write_jsonl, write_parquet
 
 from showwork.sources.identity import RowIds, row_digest
 from showwork.sources.layouts import open_source
@@ -147,6 +148,20 @@ def test_wrong_layouts_are_named(tmp_path):
         open_source("csv", [tmp_path / "gone.csv"])
     with pytest.raises(ValueError, match=r"no files are given"):
         open_source("csv", [])
+
+
+@pytest.mark.parametrize("layout", ["csv", "jsonl", "json_object"])
+def test_reading_holds_a_few_blocks_and_not_the_file(layout, tmp_path):
+    rows = [{"prompt": f"{i} " + "x" * 4000, "response": "y"} for i in range(5000)]
+    path = WRITERS[layout](tmp_path / "a", rows)
+    del rows
+    source = open_source(layout, [path])
+    tracemalloc.start()
+    drawn = len(list(source.candidates(0, lambda: 2**55)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0 < drawn < 50
+    assert peak < 11_000_000 < path.stat().st_size / 1.8
 
 
 # ---- identity --------------------------------------------------------------------------------------------------------

@@ -241,6 +241,18 @@ def test_a_revision_that_is_open_or_moves_is_refused(hub):
     assert not hub.requests
 
 
+def test_offline_a_finished_download_is_listed_and_a_missing_one_is_refused(hub, monkeypatch):
+    commit = hub.add("dataset", "org/data", {"a.jsonl": SMALL, "b.jsonl": SMALL})
+    run(wanted(commit))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    asked = len(hub.requests)
+    run(wanted(commit))
+    fails(
+        wanted(commit, ["b.jsonl"], "s2"), r"dataset org/data is not complete on this machine and HF_HUB_OFFLINE is set"
+    )
+    assert len(hub.requests) == asked
+
+
 def test_an_endpoint_that_is_no_hub_is_named(hub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "file:///etc")
     fails(wanted("0" * 40), r"HF_ENDPOINT is 'file:///etc'; an http or https address is wanted")

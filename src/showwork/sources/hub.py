@@ -1,6 +1,6 @@
 """The hub's own protocol: resolve a revision, list its files with their digests, open a file at an offset.
 
-Takes:  HF_ENDPOINT (default https://huggingface.co) and HF_TOKEN, or the token file that `hf auth login` leaves.
+Takes:  HF_ENDPOINT (default https://huggingface.co), HF_HUB_OFFLINE, and HF_TOKEN or the file that `hf auth login` leaves.
 Leaves: answers, or one sentence for each way in which the hub refuses.
 
 The token goes to the endpoint's own host only: a redirect to another host is asked without it. It is in no text, log or
@@ -71,6 +71,7 @@ class Hub:
     endpoint: str = ENDPOINT
     token: str | None = field(default=None, repr=False)
     stall_s: float = 30.0
+    offline: bool = False
 
     def __post_init__(self) -> None:
         self._opener = urllib.request.build_opener(_KeepRedirect)
@@ -81,7 +82,8 @@ class Hub:
         endpoint = (environment.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
         if urlsplit(endpoint).scheme not in ("http", "https"):
             raise ValueError(f"HF_ENDPOINT is {endpoint!r}; an http or https address is wanted, correct or unset it")
-        return cls(endpoint, _token(environment), stall_s)
+        offline = (environment.get("HF_HUB_OFFLINE") or "").upper() in ("1", "ON", "YES", "TRUE")
+        return cls(endpoint, _token(environment), stall_s, offline)
 
     def commit(self, repo: Repo, revision: str | None) -> str:
         """The 40-hex commit that a branch, tag or commit names now; None is the branch `main`."""
@@ -118,6 +120,10 @@ class Hub:
 
         Raises: Refused (a sentence) for what will not change; Retryable for what may.
         """
+        if self.offline:
+            raise Refused(
+                f"{repo} is not complete on this machine and HF_HUB_OFFLINE is set; unset it to fetch what is missing"
+            )
         headers = {"User-Agent": "showwork", "Accept-Encoding": "identity"} | ({"Range": span} if span else {})
         for _ in range(_REDIRECTS):
             request = urllib.request.Request(url, headers=headers)

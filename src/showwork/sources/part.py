@@ -75,14 +75,14 @@ class Part:
         self.digest = Digest(remote)
         if self._file.exists() and self._noted() == wanted and self._file.stat().st_size <= remote.bytes:
             self.digest.of_file(self._file, seen)
-            self.furthest = self.bytes
+            self.furthest = self.arrived
         else:
             self._file.unlink(missing_ok=True)
             write_json(self._note, wanted)
 
     @property
-    def bytes(self) -> int:
-        """How many have arrived."""
+    def arrived(self) -> int:
+        """How many bytes have."""
         return self.digest.bytes
 
     def append(self, data: bytes) -> None:
@@ -93,17 +93,17 @@ class Part:
             self._open.write(data)
         except OSError as e:
             raise OSError(
-                e.errno, f"{e.strerror} ({self._remote.bytes - self.bytes:,} bytes to go)", str(self._file)
+                e.errno, f"{e.strerror} ({self._remote.bytes - self.arrived:,} bytes to go)", str(self._file)
             ) from e
         self.digest.update(data)
-        self.furthest = max(self.furthest, self.bytes)
+        self.furthest = max(self.furthest, self.arrived)
         self.seen(len(data))
 
     def restart(self) -> None:
         """Throw away what has arrived."""
         self.close()
         self._file.unlink(missing_ok=True)
-        self.seen(-self.bytes)
+        self.seen(-self.arrived)
         self.digest = Digest(self._remote)
 
     def finish(self) -> None:

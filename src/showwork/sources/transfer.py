@@ -86,8 +86,8 @@ class Transfer:
                 os.replace(path, path.with_name(path.name + ".damaged"))
                 self.say(f"{remote.path} is damaged since its download; it was moved aside and is fetched again")
             part = Part(path, remote, received.found)
-            if part.bytes:
-                self.say(f"{remote.path}: going on at {part.bytes:,} of {remote.bytes:,} bytes")
+            if part.arrived:
+                self.say(f"{remote.path}: going on at {part.arrived:,} of {remote.bytes:,} bytes")
             part.seen = received.add
             what = f"{self.repo}, file {remote.path!r}"
             wrong: list[str] = []
@@ -100,7 +100,7 @@ class Transfer:
 
     def _attempt(self, part: Part, remote: RemoteFile, wrong: list[str]) -> None:
         """Receive what is missing, then compare with the hub's record."""
-        if part.bytes < remote.bytes:
+        if part.arrived < remote.bytes:
             self._receive(part, remote)
         if not part.digest.matches:
             wrong.append(part.digest.recorded)
@@ -115,7 +115,7 @@ class Transfer:
 
     def _receive(self, part: Part, remote: RemoteFile) -> None:
         url = self.hub.url(self.repo, self.commit, remote.path)
-        span = f"bytes={part.bytes}-" if part.bytes else None
+        span = f"bytes={part.arrived}-" if part.arrived else None
         try:
             answer = self.hub.open(url, self.repo, revision=self.commit, path=remote.path, span=span)
         except RangeRefused:
@@ -124,25 +124,25 @@ class Transfer:
         with answer:
             if answer.status == 206:
                 found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range") or "")
-                if not found or int(found[1]) != part.bytes or found[2] not in ("*", str(remote.bytes)):
+                if not found or int(found[1]) != part.arrived or found[2] not in ("*", str(remote.bytes)):
                     part.restart()
                     raise Retryable(
                         f"the server sends another range than asked for ({answer.headers.get('Content-Range')})"
                     )
-            elif part.bytes:
+            elif part.arrived:
                 self.say(f"{remote.path}: the server does not resume; starting over")
                 part.restart()
-            missing = remote.bytes - part.bytes
+            missing = remote.bytes - part.arrived
             offered = answer.headers.get("Content-Length")
             if offered is not None and int(offered) != missing:
                 raise Retryable(f"the server offers {int(offered):,} bytes where {missing:,} are wanted")
             while data := self._read(answer):
-                if part.bytes + len(data) > remote.bytes:
+                if part.arrived + len(data) > remote.bytes:
                     part.restart()
                     raise Retryable(f"the body is longer than the {remote.bytes:,} bytes that the hub records")
                 part.append(data)
-        if part.bytes < remote.bytes:
-            raise Retryable(f"the body broke off at {part.bytes:,} of {remote.bytes:,} bytes")
+        if part.arrived < remote.bytes:
+            raise Retryable(f"the body broke off at {part.arrived:,} of {remote.bytes:,} bytes")
 
     def _read(self, answer: http.client.HTTPResponse) -> bytes:
         if self.patience.stop.is_set():

@@ -40,7 +40,7 @@ the occurrence number among equal rows seen by that RowIds; ``RowIds().of_digest
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from showwork.sources.layouts.csv_parts import CsvSource
@@ -51,7 +51,7 @@ from showwork.sources.layouts.rows import Bad, Batch, Candidate, Row, Source
 
 __all__ = ["LAYOUTS", "Bad", "Batch", "Candidate", "Row", "Source", "open_source"]
 
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[..., Source]] = {
     "csv": CsvSource,
     "jsonl": JsonLinesSource,
     "json_object": JsonObjectSource,
@@ -90,7 +90,7 @@ def open_source(
             raise ValueError(
                 f"source {name!r}: {file.name} holds {held}, but its layout is {layout}; correct the layout"
             )
-    source: Source = LAYOUTS[layout](name, files, columns)
+    source = LAYOUTS[layout](name, files, columns)
     source.first_row = first_row
     return source
 

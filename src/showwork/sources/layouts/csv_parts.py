@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from showwork.sources.layouts.rows import Bad, Row, Source, bad, missing_column
+from showwork.sources.layouts.rows import Bad, Columns, Row, Source, bad, missing_column
 
 FIELD_LIMIT = 2**31 - 1
 _STRAY = re.compile(r"\s*|Unnamed: \d+")
@@ -89,13 +89,13 @@ class CsvSource(Source):
                 if len(cells) != len(header):
                     yield bad("wrong_width", f"{len(cells)} cells, header has {len(header)}", _bytes("".join(seen)))
                     continue
-                row = {c: cells[i] for c, i in zip(self.columns, places, strict=True)}
+                row: Columns = {c: cells[i] for c, i in zip(self.columns, places, strict=True)}
                 yield _bad_utf8(row, seen) or row
 
 
-def _bad_utf8(row: dict[str, str], seen: list[str]) -> Bad | None:
+def _bad_utf8(row: Columns, seen: list[str]) -> Bad | None:
     for column, cell in row.items():
-        if not cell.isascii() and (found := _ESCAPED_BYTE.search(cell)):
+        if cell and not cell.isascii() and (found := _ESCAPED_BYTE.search(cell)):
             byte = ord(found.group()) - 0xDC00
             return bad("bad_utf8", f"byte 0x{byte:02x} in {column!r} at {found.start()}", _bytes("".join(seen)))
     return None

@@ -28,6 +28,7 @@ PIECE_BYTES = 4 << 20
 LONGEST_ROW_BYTES = 256 << 20
 WINDOW_BYTES = 64 << 10
 HEAD_ROWS = 200
+HEAD_BYTES = 4096
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _OPEN = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{\s*")
@@ -98,7 +99,7 @@ class JsonObjectSource(Source):
         """
         with file.open("rb", buffering=0) as f:
             size = os.fstat(f.fileno()).st_size
-            opening = _OPEN.match(f.read(self._piece_bytes))
+            opening = _OPEN.match(f.read(HEAD_BYTES))
             if opening is None:
                 f.seek(0)
                 raise ValueError(
@@ -106,7 +107,8 @@ class JsonObjectSource(Source):
                     f'layout json_object wants {{"<id>": {{…}}, …}}, check its layout'
                 )
             offset, spacing = f.seek(opening.end()), None
-            buffer, end = bytearray(b"{") + bytes(self._piece_bytes), 1
+            buffer, end = bytearray(1 + self._piece_bytes), 1
+            buffer[:1] = b"{"
             while True:
                 count = f.readinto(memoryview(buffer)[end:])
                 end += count

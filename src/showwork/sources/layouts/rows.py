@@ -188,7 +188,7 @@ class Source(ABC):
 
 def prefetched(items: Iterator[T], ahead: int = 2) -> Iterator[T]:
     """The same items in the same order, made in a second thread while the caller works on the ones before."""
-    end = object()
+    end: Any = object()
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
         waiting = deque(pool.submit(next, items, end) for _ in range(ahead))
         while (item := waiting.popleft().result()) is not end:
