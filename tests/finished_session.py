@@ -148,7 +148,7 @@ def _sample(
     ]  # fmt: skip
     looked_at = taken + len(dropped)
     counts = {
-        "rows_in_source": 3 * looked_at if draws else looked_at, "rows_in_reach": 3 * looked_at if draws else looked_at,
+        "rows_in_reach": 3 * looked_at if draws else looked_at,
         "looked_at": looked_at, "taken": taken, "dropped": lost, "not_reached": 2 * looked_at if draws else 0,
     }  # fmt: skip
     chosen = {"name": name, "source": source, "method": method, "seed": 42 if draws else None}

@@ -124,5 +124,6 @@ def _place(row: dict[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
+    """Text as a page can hold it: half of a surrogate pair, which no encoding has, is shown as its escape."""
     text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
-    return shortened(text, MOST_CHARACTERS)
+    return shortened(text.encode("utf-8", "backslashreplace").decode(), MOST_CHARACTERS)

@@ -57,10 +57,11 @@ def steps_by_source(
         source, name, counts = sample["settings"]["source"], sample["name"], sample["counts"]
         one = found.setdefault(
             source,
-            {"samples": [], "in_source": counts["rows_in_source"], "looked_at": 0, "taken": 0, "records": 0, "mixed": 0,
+            {"samples": [], "in_reach": 0, "looked_at": 0, "taken": 0, "records": 0, "mixed": 0,
              "trained": 0, "trimmed": 0, "lost": {stage: Counter() for stage in STAGES}},
         )  # fmt: skip
         one["samples"].append(name)
+        one["in_reach"] += counts["rows_in_reach"]
         one["looked_at"] += counts["looked_at"]
         one["taken"] += counts["taken"]
         one["lost"]["sample"].update(counts["dropped"])
@@ -86,7 +87,7 @@ def funnel(steps: Mapping[str, Mapping[str, Any]], examples: Examples) -> dict[s
         rows.append(
             [
                 cell(source, under=", ".join(s["samples"])),
-                number_cell(s["in_source"]),
+                number_cell(s["in_reach"]),
                 number_cell(s["looked_at"]),
                 number_cell(s["taken"]),
                 number_cell(s["records"]),
@@ -94,7 +95,7 @@ def funnel(steps: Mapping[str, Mapping[str, Any]], examples: Examples) -> dict[s
                 number_cell(s["trained"], f"{percent(s['trained'] / s['taken'] if s['taken'] else None)} of selected"),
             ]
         )
-    heads = ("Rows in source", "Looked at", "Selected", "Records", "In the mix", "Trained")
+    heads = ("Rows in reach", "Looked at", "Selected", "Records", "In the mix", "Trained")
     return {
         "sentence": (
             f"{count(taken)} rows were selected and {count(trained)} are trained on "
