@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,6 @@ from sources.hub_server import HubServer
 
 import showwork
 from showwork.download import download
-from showwork.sources.blobs import read_blobs
 from showwork.sources.patience import Patience
 
 BIG = bytes(range(256)) * 2000
@@ -27,6 +27,23 @@ SMALL = b'{"prompt": "a", "response": "b"}\n'
 
 def sha256_of(data):
     return hashlib.sha256(data).hexdigest()
+
+
+@dataclass
+class Blobs:
+    """A download's manifest and its files, in the order of their rows."""
+
+    manifest: dict
+    files: list
+    by_name: dict
+
+
+def read_blobs(path):
+    manifest = json.loads(Path(path).read_text())
+    by_name = {name: Path(manifest["files"][name]["path"]) for name in manifest["order"]}
+    for name, file in by_name.items():
+        assert sha256_of(file.read_bytes()) == manifest["files"][name]["sha256"]
+    return Blobs(manifest, list(by_name.values()), by_name)
 
 
 class Notes(list):

@@ -19,13 +19,13 @@ from sources.downloads import (
     fails,
     process,
     quick,
+    read_blobs,
     run,
     sha256_of,
     until,
     wanted,
 )
 
-from showwork.sources.blobs import read_blobs
 from showwork.sources.hub import Hub, Repo
 
 hub = downloads.hub
@@ -176,7 +176,7 @@ def test_a_gated_base_arrives_with_the_token_which_goes_to_no_other_host_and_int
     said = Notes()
     blobs = run(base(commit), say=said)
     assert sorted(blobs.by_name) == ["config.json", "m.safetensors", "tokenizer.json"]
-    assert blobs.folder == Path(f"work/download/base/{commit}")
+    assert {f.parent for f in blobs.files} == {Path(f"work/download/base/{commit}")}
     assert {r.authorization for r in hub.requests if r.host == "127.0.0.1"} == {f"Bearer {hub.token}"}
     assert {r.authorization for r in hub.requests if r.host == "127.0.0.2"} == {None}
     assert hub.token not in "".join(said) + repr(Hub.from_environment())

@@ -1,22 +1,19 @@
 """The manifest of a download: which files a sample or the base model consists of, in the order of their rows.
 
 Takes:  files that a download has checked, wherever they lie.
-Leaves: results/download/<name>.json; `read_blobs` gives the files back once they are what the manifest says.
+Leaves: results/download/<name>.json: `files` by name (JSON sorts them), `order` (as their rows count) and `first_row` (the
+        0-based source row of the first file's first row: not 0 when a slice left out the shards before it).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from showwork.foundation.files import sha256_file, write_json
-from showwork.foundation.manifest import read_checked, read_manifest
-
-HASH_THREADS = 4
+from showwork.foundation.files import write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +24,6 @@ class Blob:
     bytes: int
     sha256: str
     rows: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Blobs:
-    """Files in the order of their rows; `first_row` is the source row (0-based) of the first file's first row."""
-
-    files: list[Path]
-    by_name: dict[str, Path]
-    first_row: int
-    manifest: dict[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        """The folder that all files lie in."""
-        return self.files[0].parents[next(iter(self.by_name)).count("/")]
 
 
 def write_blobs(
@@ -73,39 +55,3 @@ def write_blobs(
             "counts": {"files": len(entries), "bytes": sum(b.bytes for b in blobs.values())},
         },
     )
-
-
-def read_blobs(manifest_path: Path | str, *, hashed: bool = True) -> Blobs:
-    """The files of a download. `hashed=False` checks only that they exist with their size.
-
-    Raises: FileNotFoundError for a file that is gone; ValueError for one that differs from the manifest. A damaged file
-    in the download folder is renamed; a local source's own file is left as it is.
-    """
-    manifest_path = Path(manifest_path)
-    manifest = read_manifest(manifest_path)
-    names: Sequence[str] = manifest["order"]
-    local = manifest["settings"].get("path") is not None
-
-    def checked(name: str) -> Path:
-        entry = manifest["files"][name]
-        path = manifest_path.parent / entry["name"]
-        if local or not hashed:
-            _compare(path, entry, manifest_path, hashed)
-        else:
-            read_checked(manifest_path, name)
-        return Path(os.path.relpath(path))
-
-    with ThreadPoolExecutor(HASH_THREADS) as pool:
-        files = list(pool.map(checked, names))
-    return Blobs(files, dict(zip(names, files, strict=True)), manifest["first_row"], manifest)
-
-
-def _compare(path: Path, entry: Mapping[str, Any], manifest_path: Path, hashed: bool) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: {manifest_path} lists it but it is gone; run the same command again")
-    size = path.stat().st_size
-    if size != entry["bytes"] or (hashed and sha256_file(path) != entry["sha256"]):
-        raise ValueError(
-            f"{path}: changed since {manifest_path} listed it ({size:,} bytes now, {entry['bytes']:,} then); delete "
-            f"{manifest_path} to take the file as it is now and run the same command again"
-        )

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from showwork.foundation.files import sha256_file
-from showwork.sources.blobs import HASH_THREADS, Blob
+from showwork.sources.blobs import Blob
 from showwork.sources.choose import choose
 from showwork.sources.shards import covering, local_rows
+
+HASH_THREADS = 4
 
 
 def local_blobs(settings: Mapping[str, Any], *, owner: str, say: Callable[[str], None]) -> tuple[dict[str, Blob], int]:
