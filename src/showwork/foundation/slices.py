@@ -209,7 +209,7 @@ def export(config: Config, session: str) -> Config:
     """What is handed on, and how exactly it must agree."""
     return {
         "name": session,
-        "base": config["model"]["base"],
+        "base": config["model"]["path"] or config["model"]["base"],
         "dtype": config["model"]["dtype"],
         "system_prompt": config["template"]["system_prompt"],
         "export": config["export"],
@@ -225,6 +225,6 @@ def report(config: Config, session: str) -> Config:
         "start_from": config["sessions"][session]["start_from"],
         "max_seq_length": config["template"]["max_seq_length"],
         "system_prompt": config["template"]["system_prompt"],
-        "base": config["model"]["base"],
+        "base": config["model"]["path"] or config["model"]["base"],
         "licenses": _licenses(config, samples),
     }
