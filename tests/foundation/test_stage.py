@@ -42,7 +42,7 @@ def test_our_own_errors_are_one_line(tmp_path: Path) -> None:
 
 def test_a_fault_of_ours_leaves_its_trace_in_the_log(tmp_path: Path) -> None:
     def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
-        {}["missing"]  # noqa: B018
+        {}["missing"]
 
     assert run(work, tmp_path / "x.log") == 1
     text = (tmp_path / "x.log").read_text()

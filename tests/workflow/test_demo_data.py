@@ -23,11 +23,28 @@ SAMPLES = {
     "glaiveai_30k": "glaive",
 }
 TARGETS = ["results/pack/session1/manifest.json", "results/mix/session2/manifest.json", "results/publish/session1.json"]
-DATA = ("sources", "results/sample", "results/standardize", "results/heldout", "results/mix", "results/pack", "results/publish")
+DATA = (
+    "sources",
+    "results/sample",
+    "results/standardize",
+    "results/heldout",
+    "results/mix",
+    "results/pack",
+    "results/publish",
+)
 
 
 def run(folder: Path, cores: int) -> Path:
-    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--snakefile", str(REPO / "Snakefile"), *TARGETS]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        str(cores),
+        "--snakefile",
+        str(REPO / "Snakefile"),
+        *TARGETS,
+    ]
     folder.mkdir()
     done = subprocess.run(
         [*command, "--directory", str(folder), "--configfile", *OVERLAYS],

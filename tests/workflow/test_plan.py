@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from dag import copy_repo, finish, plan
 
 REPO = Path(__file__).parents[2]

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from dag import Job, copy_repo, finish, plan
 
 SAMPLES = {
