@@ -98,7 +98,7 @@ def test_the_shipped_base_is_the_one_that_was_measured_and_is_small() -> None:
     for name, digest in measured["sha256"].items():
         assert sha256_file(SHIPPED / name) == digest
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 4_000_000
-    assert min(measured["one_step_accuracy"].values()) >= 0.9
+    assert min(measured["one_step_accuracy"].values()) >= 0.8
     assert np.mean(list(measured["direct_accuracy"].values())) <= 0.4
     assert measured["well_formed_in_chat"] <= 0.2
 
