@@ -74,7 +74,9 @@ def main() -> None:
         curve[f"{share:.2f}"] = {
             "similarity": float(np.median(similar)), "exact_finds": len(exact) / PAIRS, "found": len(found) / PAIRS,
         }  # fmt: skip
-        print(f"{share:4.0%} of words changed: similarity {np.median(similar):.2f}, exact finds {len(exact) / PAIRS:6.1%}, found {len(found) / PAIRS:6.1%}")
+        print(
+            f"{share:4.0%} of words changed: similarity {np.median(similar):.2f}, exact finds {len(exact) / PAIRS:6.1%}, found {len(found) / PAIRS:6.1%}"
+        )
     recall = within[2] / max(within[1], 1)
     missed = recall < FOUND or false > FALSE
     print(

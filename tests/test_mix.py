@@ -99,7 +99,7 @@ def removed(manifest: Path) -> list[dict[str, Any]]:
 
 
 def held(tmp_path: Path, records: list[Path]) -> Path:
-    return run_heldout(tmp_path, records, share=0.05, prompts=2)
+    return run_heldout(tmp_path, records, share=0.05, prompts=1)
 
 
 def test_records_in_are_trained_on_or_removed_with_a_reason(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_at_least_nine_in_ten_clean_rows_of_a_templated_world_survive(tmp_path: 
 
 
 def test_the_order_follows_from_the_seed_and_not_from_the_samples(tmp_path: Path) -> None:
-    a, b = standardized(tmp_path, "a", prose(60, 10)), standardized(tmp_path, "b", prose(60, 11))
+    a, b = standardized(tmp_path, "a", prose(150, 10)), standardized(tmp_path, "b", prose(60, 11))
     prompts = held(tmp_path, [a])
     ids = [r["record_id"] for r in train(run_mix(tmp_path, [a, b], prompts))]
     assert [r["record_id"] for r in train(run_mix(tmp_path, [b, a], prompts))] == ids
@@ -195,7 +195,7 @@ def test_the_order_follows_from_the_seed_and_not_from_the_samples(tmp_path: Path
 
 
 def test_near_duplicates_can_be_left_in(tmp_path: Path) -> None:
-    rows = prose(30, 12)
+    rows = prose(150, 12)
     rows.append({**rows[0], "prompt": rows[0]["prompt"] + " now"})
     a = standardized(tmp_path, "a", rows)
     off: dict[str, Any] = {"duplicates": {"near": False}}
@@ -205,21 +205,21 @@ def test_near_duplicates_can_be_left_in(tmp_path: Path) -> None:
 
 
 def test_the_provenance_tree_is_printed_and_kept(tmp_path: Path) -> None:
-    a = standardized(tmp_path, "a", [*prose(50, 13), {"prompt": "x", "response": "no tags"}])
+    a = standardized(tmp_path, "a", [*prose(150, 13), {"prompt": "x", "response": "no tags"}])
     manifest = json.loads(run_mix(tmp_path, [a], held(tmp_path, [a])).read_text())
     said = manifest["counts"]["train"]
-    out = 50 - said
+    out = 150 - said
     assert manifest["tree"] == [
         f"session1: {said} records",
         f"└─ a  all of src: {said} records in the mix, 100.0%",
-        "     sample       51 of 51 rows",
-        "     standardize  50 of 51; no_open 1",
-        f"     mix          {said} of 50; held_out {out}",
+        "     sample       151 of 151 rows",
+        "     standardize  150 of 151; no_open 1",
+        f"     mix          {said} of 150; held_out {out}",
     ]
 
 
 def test_a_licence_that_is_not_allowed_is_one_sentence(tmp_path: Path) -> None:
-    a = standardized(tmp_path, "a", prose(60, 14))
+    a = standardized(tmp_path, "a", prose(150, 14))
     entry = {"license": "cc-by-nc-4.0", "note": None, "hub": "x/y"}
     with pytest.raises(Failed) as error:
         run_mix(tmp_path, [a], held(tmp_path, [a]), licenses={"src": entry}, allowed=["apache-2.0", "mit"])
@@ -230,7 +230,7 @@ def test_a_licence_that_is_not_allowed_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_second_statement_on_a_licence_is_said(tmp_path: Path) -> None:
-    a = standardized(tmp_path, "a", prose(60, 15))
+    a = standardized(tmp_path, "a", prose(150, 15))
     entry = {"license": "apache-2.0", "note": "The authors' repository states non-commercial use.", "hub": "x/y"}
     prompts = held(tmp_path, [a])
     run_mix(tmp_path, [a], prompts, licenses={"src": entry})
@@ -239,11 +239,11 @@ def test_a_second_statement_on_a_licence_is_said(tmp_path: Path) -> None:
 
 
 def test_a_mix_of_nothing_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
-    a = standardized(tmp_path, "a", prose(60, 16))
+    a = standardized(tmp_path, "a", prose(150, 16))
     prompts = held(tmp_path, [a])
     first = run_mix(tmp_path, [a], prompts)
     with pytest.raises(
-        Failed, match=r"mix 'session2': none of 60 records is left, earlier_row \d+, held_out \d+; give the"
+        Failed, match=r"mix 'session2': none of 150 records is left, earlier_row \d+, held_out \d+; give the"
     ):
         run_mix(tmp_path, [a], prompts, [first], name="session2")
     assert not list((tmp_path / "results/mix/session2").iterdir())

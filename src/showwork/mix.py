@@ -87,15 +87,16 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         Shuffle(args.train.parent, RECORD, sum(_unpacked_bytes(f) for f in files.values())) as shuffle,
     ):
         for name, file in files.items():
-            for batch in ahead(read_rows(file, batch_rows=2000)):
+            for batch in ahead(read_rows(file), depth=2):
                 kept = _exactly_new(name, batch, rules, out, removed[name])
                 if search:
-                    search.add(name, file, kept)
-                keys = [order_key(settings["seed"], i) for i in kept.column("record_id").to_pylist()]
-                shuffle.add(kept, np.array(keys, np.uint64))
+                    search.add(name, file, batch.take(pa.array(kept)))
+                ids = batch.column("record_id").to_pylist()
+                keys = np.array([order_key(settings["seed"], ids[i]) for i in kept.tolist()], np.uint64)
+                shuffle.add(batch, kept, keys)
                 say.progress(shuffle.rows + out.rows, total, "records looked at")
         repeats = search.found() if search else {}
-        with Behind() as later:
+        with Behind(depth=1) as later:
             for table in shuffle.tables():
                 later(train.write, _without_repeats(table, repeats, out, removed))
         if not train.rows:
@@ -146,22 +147,21 @@ def _rules(share: float, prompts: Path, before: dict[str, Path]) -> Exact:
 
 def _exactly_new(
     sample: str, batch: pa.RecordBatch, rules: Exact, out: ParquetSink, removed: Counter[str]
-) -> pa.RecordBatch:
-    """The records of the batch that no exact rule removes; the others are written to `out`."""
+) -> np.ndarray:
+    """int64[n]: the places of the records that no exact rule removes; the others are written to `out`."""
     ids = [batch.column(name).to_pylist() for name in ("record_id", "question_id", "row_id", "answer")]
     verdicts = rules(*ids)
     gone = [i for i, (reason, _) in enumerate(verdicts) if reason]
-    if not gone:
-        return batch
-    rows = batch.select(IDS).take(pa.array(gone, pa.int64())).to_pylist()
-    out.write(
-        [
-            {**row, "sample": sample, "reason": verdicts[i][0], "duplicate_of": verdicts[i][1], "similarity": None}
-            for i, row in zip(gone, rows, strict=True)
-        ]
-    )
-    removed.update(verdicts[i][0] for i in gone)
-    return batch.filter(pa.array([not reason for reason, _ in verdicts]))
+    if gone:
+        rows = batch.select(IDS).take(pa.array(gone, pa.int64())).to_pylist()
+        out.write(
+            [
+                {**row, "sample": sample, "reason": verdicts[i][0], "duplicate_of": verdicts[i][1], "similarity": None}
+                for i, row in zip(gone, rows, strict=True)
+            ]
+        )
+        removed.update(verdicts[i][0] for i in gone)
+    return np.array([i for i, (reason, _) in enumerate(verdicts) if not reason], np.int64)
 
 
 def _without_repeats(

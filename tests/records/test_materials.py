@@ -61,7 +61,8 @@ def test_shuffling_orders_by_key_whatever_the_buckets(
     keys[10] = keys[11]
     with Shuffle(tmp_path, SCHEMA, 20_000) as s:
         for i in range(0, 500, 70):
-            s.add(pa.RecordBatch.from_pylist([{"name": n} for n in names[i : i + 70]], schema=SCHEMA), keys[i : i + 70])
+            batch = pa.RecordBatch.from_pylist([{"name": n} for n in ["left out", *names[i : i + 70]]], schema=SCHEMA)
+            s.add(batch, np.arange(1, batch.num_rows), keys[i : i + 70])
         found = [name for table in s.tables() for name in table.column("name").to_pylist()]
         assert s.rows == 500
     assert found == [names[i] for i in np.argsort(keys, kind="stable")]

@@ -24,7 +24,28 @@ FEW_LETTERS = 12
 SURE = 0.5
 
 _ENGLISH = frozenset(
-    ["the", "and", "of", "to", "that", "this", "which", "with", "are", "was", "from", "have", "for", "not", "you", "they", "would", "there", "then", "because"]
+    [
+        "the",
+        "and",
+        "of",
+        "to",
+        "that",
+        "this",
+        "which",
+        "with",
+        "are",
+        "was",
+        "from",
+        "have",
+        "for",
+        "not",
+        "you",
+        "they",
+        "would",
+        "there",
+        "then",
+        "because",
+    ]
 )
 DISTINCT, SHARE = 4, 0.15
 """A window with so many different ones of these words, which are that share of its words, is English: no model is asked."""

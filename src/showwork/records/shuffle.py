@@ -7,6 +7,7 @@ Leaves: the same rows in the order of their keys, in memory bounded by one bucke
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,11 @@ from types import TracebackType
 import numpy as np
 import pyarrow as pa
 
-BUCKET_BYTES = 48 << 20
+BUCKET_BYTES = 32 << 20
 
 
 class Shuffle:
-    """`with Shuffle(folder, schema, expected_bytes) as s: s.add(batch, keys) …; for table in s.tables(): …`"""
+    """`with Shuffle(folder, schema, expected_bytes) as s: s.add(batch, rows, keys) …; for table in s.tables(): …`"""
 
     def __init__(self, folder: Path, schema: pa.Schema, expected_bytes: int) -> None:
         self._bits = max(0, (max(1, expected_bytes) // BUCKET_BYTES).bit_length())
@@ -43,30 +44,30 @@ class Shuffle:
             writer.close()
         self._stack.close()
 
-    def add(self, batch: pa.RecordBatch, keys: np.ndarray) -> None:
-        """Deal the rows of one batch; `keys` is uint64[rows]."""
-        self.rows += batch.num_rows
-        keyed = pa.RecordBatch.from_arrays([*batch.columns, pa.array(keys, pa.uint64())], schema=self._schema)
-        if not self._bits:
-            self._writer(0).write_batch(keyed)
-            return
-        buckets = (keys >> np.uint64(64 - self._bits)).astype(np.int64)
+    def add(self, batch: pa.RecordBatch, rows: np.ndarray, keys: np.ndarray) -> None:
+        """Deal the rows of a batch that stand at `rows` (int64[n]); `keys` is uint64[n]."""
+        self.rows += len(rows)
+        buckets = (keys >> np.uint64(64 - self._bits)).astype(np.int64) if self._bits else np.zeros(len(rows), np.int64)
         order = np.argsort(buckets, kind="stable")
-        dealt = keyed.take(pa.array(order))
+        dealt = batch.take(pa.array(rows[order]))
+        keyed = pa.RecordBatch.from_arrays([*dealt.columns, pa.array(keys[order], pa.uint64())], schema=self._schema)
         edges = np.searchsorted(buckets[order], np.arange((1 << self._bits) + 1))
-        for bucket, (start, stop) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+        for bucket, (start, stop) in enumerate(itertools.pairwise(edges.tolist())):
             if stop > start:
-                self._writer(bucket).write_batch(dealt.slice(start, stop - start))
+                self._writer(bucket).write_batch(keyed.slice(start, stop - start))
 
     def tables(self) -> Iterator[pa.Table]:
         """All rows in the order of their keys, a bucket at a time; rows of equal key in the order in which they came."""
         for writer in self._writers.values():
             writer.close()
         for bucket in sorted(self._writers):
-            with pa.OSFile(str(self._path(bucket)), "rb") as f:
-                table = pa.ipc.open_stream(f).read_all().combine_chunks()
-            order = np.argsort(table.column("order_key").to_numpy(), kind="stable")
-            yield table.drop_columns(["order_key"]).take(pa.array(order))
+            with pa.memory_map(str(self._path(bucket))) as f:
+                table = pa.ipc.open_stream(f).read_all()
+                order = np.argsort(table.column("order_key").to_numpy(), kind="stable")
+                # Taking from one chunk is several times as fast as from many.
+                table = table.drop_columns(["order_key"]).combine_chunks().take(pa.array(order))
+            yield table
+            self._path(bucket).unlink()
 
     def _path(self, bucket: int) -> Path:
         return self._folder / f"{bucket:05d}.arrow"
