@@ -99,7 +99,10 @@ def finish_session(folder: Path, *, num_prompts: int = 40, steps: int = 60, sess
         _train(results / "train" / session, session, steps, random),
     ]
     manifests += [_evaluate(results / "evaluate" / m, m, m != "base", num_prompts) for m in ("base", session)]
-    manifests.append(_export(results / "export" / session, session))
+    manifests += [
+        _export(results / "export" / session, session),
+        _plan(results / "plan" / f"{session}.json", session, steps),
+    ]
     return manifests
 
 
@@ -352,3 +355,12 @@ def _export(folder: Path, session: str) -> Path:
         formats={"peft": {"peft": checks}, "merged": {"merged, float32 file": checks}},
     )  # fmt: skip
     return folder / "certificate.json"
+
+
+def _plan(path: Path, session: str, steps: int) -> Path:
+    plan = {
+        "session": session, "steps": steps, "epochs_seen": 2.0, "tokens": 1250 * steps, "loss_tokens": 650 * steps,
+        "trained_parameters": 131_072, "time": {"seconds": 100.0}, "memory": {"total_bytes": 600_000_000},
+    }  # fmt: skip
+    write_json(path, plan)
+    return path

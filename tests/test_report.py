@@ -93,14 +93,26 @@ def test_the_page_does_not_change_when_nothing_did(session):
     assert len(again) == len(page)
 
 
+def test_the_plan_stands_beside_what_happened(session):
+    page = session[2]
+    assert "The plan beside what happened" in page
+    (row,) = re.findall(r"<tr><th[^>]*>Optimizer steps</th>(.*?)</tr>", page)
+    assert re.findall(r">([^<]+)</td>", row) == ["20", "20", "100.0\N{NARROW NO-BREAK SPACE}%"]
+
+
 def test_a_session_without_plan_export_and_timing_still_has_a_page(session, tmp_path):
     folder, inputs, _ = session
-    copied = [tmp_path / path.relative_to(folder) for path in inputs if path.name != "certificate.json"]
+    copied = [
+        tmp_path / path.relative_to(folder)
+        for path in inputs
+        if path.parent.name != "plan" and path.name != "certificate.json"
+    ]
     shutil.copytree(folder / "results", tmp_path / "results")
     (tmp_path / "results/train/session1/timing.jsonl").unlink()
     assert write_page(tmp_path, copied) == 0
     page = (tmp_path / "page.html").read_text("utf-8")
     assert 'id="export"' not in page
+    assert "The plan beside" not in page
     assert 'id="chart-tokens_per_s"' not in page
     assert 'id="chart-loss"' in page
 

@@ -105,7 +105,7 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         "funnel": funnel.funnel(steps, examples),
         "mix": mixed,
         "lengths": lengths_section(ledger, pack.manifest["counts"], limit),
-        "training": training.training_section(history, timing, trained.manifest, inputs.maybe("plan")),
+        "training": training.training_section(history, timing, trained.manifest, inputs.plan()),
         "export": export_section(
             inputs.maybe("export"),
             f"results/export/{args.session}",
@@ -141,6 +141,13 @@ class Inputs:
         raise ValueError(
             f"report {self.session!r}: --inputs holds no manifest of {stage} {name!r}, only {given}; add the one that "
             f"{stage} left"
+        )
+
+    def plan(self) -> dict[str, Any] | None:
+        """The plan of this session, which is no manifest and names its session, or None."""
+        return next(
+            (r.manifest for r in self.reads if r.manifest.get("session") == self.session and "memory" in r.manifest),
+            None,
         )
 
     def maybe(self, stage: str) -> dict[str, Any] | None:

@@ -150,7 +150,7 @@ def test_the_plan_stands_beside_what_happened_and_is_left_out_when_there_is_none
     by_name = {row[0]["text"]: [c["text"] for c in row[1:]] for row in rows}
     assert by_name["Optimizer steps"] == ["100", "100", "100.0\N{NARROW NO-BREAK SPACE}%"]
     assert by_name["Time"] == ["50.0 s", "1 min 15 s", "150.0\N{NARROW NO-BREAK SPACE}%"]
-    assert by_name["Peak memory"] == ["–", "–", "–"]
+    assert by_name["Peak memory (planned: the step alone)"] == ["–", "–", "–"]
     _, columns, rows = plan_beside_fact(None, {"steps": 100}, chosen)
     assert [c["title"] for c in columns] == ["Quantity", "Happened"]
     assert all(len(row) == 2 for row in rows)

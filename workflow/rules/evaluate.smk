@@ -34,4 +34,4 @@ rule evaluate:
     shell:
         "python -m showwork.evaluate --settings {params.settings:q} --log {log} --base {input.base}"
         " --prompts {input.prompts} {params.adapter} --metrics {output.metrics} --generations {output.generations}"
-        " --manifest {output.manifest}"
+        " --work work --manifest {output.manifest}"

@@ -128,7 +128,7 @@ def lengths(values: Values, sources: Sequence[str], max_length: int) -> Spec:
                 "from:Q",
                 bin="binned",
                 title="tokens",
-                axis=alt.Axis(tickCount=10, format=","),
+                axis=alt.Axis(tickCount=10, format=",d"),
                 scale=alt.Scale(zero=True),
             ),
             x2="to:Q",

@@ -34,11 +34,16 @@ def lengths_section(ledger: Ledger, counts: Mapping[str, Any], max_length: int) 
     padded = padded_fill(ledger, max_length)
     cut, dropped = counts["trimmed"], counts["dropped"]
     fits = counts["examples"] - cut
+    trimmed = (
+        f"{count(cut)} had the middle of their trace trimmed, by {count(counts['tokens_cut'])} tokens in all, never question or answer"
+        if cut
+        else "none had to be trimmed"
+    )
+    lost = f"{count(dropped)} could not be made to fit and were dropped" if dropped else "none was dropped"
     sentence = (
-        f"Rows hold {count(max_length)} tokens. {count(fits)} of {count(counts['records'])} records fit whole; "
-        f"{count(cut)} had the middle of their trace trimmed by {count(counts['tokens_cut'])} tokens in all, never question or "
-        f"answer; {count(dropped)} could not be made to fit and were dropped. Packed, {count(counts['rows'])} rows are "
-        f"{percent(counts['density'])} full; one example a row, padded, would fill {percent(padded)}."
+        f"Rows hold {count(max_length)} tokens. {count(fits)} of {count(counts['records'])} records fit whole; {trimmed}; {lost}. "
+        f"Packed, {count(counts['rows'])} rows are {percent(counts['density'])} full; one example a row, padded, would fill "
+        f"{percent(padded)}."
     )
     rows = []
     for source, s in counts["by_source"].items():

@@ -71,13 +71,26 @@ def training_section(
         "seconds": seconds or None,
         "peak_bytes": max((line.get("peak_bytes", 0) for line in timing), default=0) or None,
     }
-    caption, columns, rows = plan_beside_fact(plan, fact, chosen)
+    caption, columns, rows = plan_beside_fact(None if plan is None else planned(plan), fact, chosen)
     return {
         "sentence": sentence,
         "charts": [(name, title, text) for name, _, title, text in CURVES],
         "caption": caption,
         "columns": columns,
         "rows": rows,
+    }
+
+
+def planned(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan's numbers for the whole session, under the names of the facts."""
+    epochs = plan["epochs_seen"]
+    return {
+        "steps": plan["steps"],
+        "tokens": round(plan["tokens"] * epochs),
+        "loss_tokens": round(plan["loss_tokens"] * epochs),
+        "parameters": plan["trained_parameters"],
+        "seconds": plan["time"]["seconds"],
+        "peak_bytes": plan["memory"]["total_bytes"],
     }
 
 
@@ -91,7 +104,7 @@ def plan_beside_fact(
         ("Trained tokens", "loss_tokens", count),
         ("Trained parameters", "parameters", count),
         ("Time", "seconds", duration),
-        ("Peak memory", "peak_bytes", size),
+        ("Peak memory (planned: the step alone)", "peak_bytes", size),
     )
     rows = []
     for label, key, write in lines:
