@@ -83,7 +83,8 @@ class Shingler:
         for i in range(SHINGLE_WORDS):
             mixed = _scrambled(mixed + padded[i : i + count] + np.uint64(i + 1))
         mixed.sort()
-        return mixed[np.append(True, mixed[1:] != mixed[:-1])]
+        distinct: np.ndarray = mixed[np.append(True, mixed[1:] != mixed[:-1])]
+        return distinct
 
 
 def _scrambled(z: np.ndarray) -> np.ndarray:
