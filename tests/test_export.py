@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tiny_run
 from safetensors.numpy import load_file, save_file
-from tiny_model import CFG, random_params
+from tiny_base import write_base
+from tiny_gemma import random_weights, write_gemma
+from tiny_model import CFG, HF
 
 from showwork import export
 from showwork.foundation.files import sha256_file, write_json
@@ -17,7 +19,7 @@ from showwork.foundation.stage import run_stage
 from showwork.foundation.tables import write_table
 from showwork.model.config import GemmaConfig
 from showwork.model.lora import init_lora, merge, to_peft
-from showwork.model.params import HF_NAMES, load_params, read_config, save_params
+from showwork.model.params import HF_NAMES, load_params, read_config
 
 SYSTEM = 'Think first,\nthen say "so".'
 MODULES = ("q", "v", "down")
@@ -31,13 +33,15 @@ def moved_adapter(size=0.3):
 
 def prepare(folder: Path, *, full: bool = False) -> None:
     """A base, a session's adapter (or all its weights), three held-out questions, and their manifests."""
-    tiny_run.prepare(folder)
+    write_base(folder / "base", config=HF)
+    write_gemma(folder / "base", HF)
+    tiny_run.write_base_manifest(folder)
     out = folder / "results/train/s"
     (out / "adapter").mkdir(parents=True)
     adapter = out / "adapter/adapter.safetensors"
     facts = {"kind": "full"}
     if full:
-        save_params(out / "adapter", random_params(seed=5), CFG).rename(adapter)
+        save_file(random_weights(HF, seed=5), adapter)
     else:
         save_file(to_peft(moved_adapter(), CFG), adapter)
         targets = [HF_NAMES[name] for name in MODULES]
@@ -129,7 +133,7 @@ def test_exported_files_say_what_was_trained(here):
     assert trained.keys() == exported.keys()
     assert all(np.array_equal(trained[key], exported[key]) for key in trained)
     got = load_params(here / "merged", GemmaConfig.from_hf(read_config(here / "merged")), "float32")
-    wanted = merge(random_params(), moved_adapter(), 3.0)
+    wanted = merge(load_params("base", CFG, "float32"), moved_adapter(), 3.0)
     for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
     assert json.loads((here / "merged/generation_config.json").read_text())["eos_token_id"] == [1, 107]
@@ -185,9 +189,8 @@ def test_a_session_that_trained_all_weights_has_no_adapter_to_export(tmp_path, m
     assert run() == 0
     out = tmp_path / "results/export/s"
     assert sorted(p.name for p in out.iterdir()) == ["certificate.json", "merged"]
-    wanted = random_params(seed=5)
-    got = load_params(out / "merged", CFG, "float32")
-    np.testing.assert_array_equal(got["layers"]["up"], wanted["layers"]["up"])
+    got = load_file(out / "merged/model.safetensors")
+    assert all(np.array_equal(got[name], array) for name, array in random_weights(HF, seed=5).items())
     assert run(formats=["peft"]) == 1
     assert last_line() == (
         "error: s: export.formats is ['peft'] but all weights were trained and there is no adapter, wanted merged among "

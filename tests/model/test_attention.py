@@ -43,7 +43,7 @@ def test_blocked_attention_equals_the_definition(window, heads, kv_heads, softca
     positions[1] = np.arange(23)
     q, k, v = drawn(23, heads, kv_heads, batch=2)
     settings = {"positions": positions, "segment_ids": segments, "scale": 0.7, "softcap": softcap, "window": window}
-    got = np.asarray(attention(*map(jnp.asarray, (q, k, v)), block=8, **settings))
+    got = np.asarray(jax.jit(lambda q, k, v: attention(q, k, v, block=8, **settings))(q, k, v))
     real = segments > 0
     np.testing.assert_allclose(got[real], naive(q, k, v, **settings)[real], atol=2e-6)
 
@@ -56,7 +56,9 @@ def test_block_size_changes_nothing():
     def weighted(q, k, v, block):
         return (attention(q, k, v, block=block, **settings) * jnp.arange(6)).sum()
 
-    whole, blocked = (jax.grad(weighted, (0, 1, 2))(q, k, v, block) for block in (256, 14))
+    quick = {"xla_backend_optimization_level": 0}  # half the time to compile
+    gradient = jax.jit(jax.grad(weighted, (0, 1, 2)), static_argnums=3, compiler_options=quick)
+    whole, blocked = (gradient(q, k, v, block) for block in (256, 14))
     for one, other in zip(whole, blocked, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5)
 
@@ -72,7 +74,7 @@ def test_long_rows_have_at_most_sixteen_blocks():
 def test_scores_are_float32_and_the_result_has_the_values_dtype():
     positions, segments = packed([8])
     narrow = [jnp.asarray(x, jnp.bfloat16) for x in drawn(8, 2, 1)]
-    got = attention(*narrow, positions=positions, segment_ids=segments, scale=1.0)
+    got = jax.jit(lambda *qkv: attention(*qkv, positions=positions, segment_ids=segments, scale=1.0))(*narrow)
     assert got.dtype == jnp.bfloat16
     wanted = naive(*narrow, positions=positions, segment_ids=segments, scale=1.0)
     np.testing.assert_allclose(np.asarray(got, np.float64), wanted, atol=0.03)
@@ -81,16 +83,9 @@ def test_scores_are_float32_and_the_result_has_the_values_dtype():
 def test_one_query_against_a_cache_sees_only_what_was_written():
     q, k, v = drawn(10, 4, 2)
     positions, segments = packed([10])
-    whole = attention(q, k, v, positions=positions, segment_ids=segments, scale=0.5, window=4)
+    whole = naive(q, k, v, positions=positions, segment_ids=segments, scale=0.5, window=4)
     cache_k, cache_v = (np.concatenate([x, np.full_like(x, 9.0)], axis=1).transpose(0, 2, 1, 3) for x in (k, v))
-    one = attend_block(
-        q[:, 9].reshape(1, 2, 2, 1, 6),
-        cache_k,
-        cache_v,
-        np.array([[9]]),
-        np.arange(20)[None],
-        scale=0.5,
-        softcap=None,
-        window=4,
-    )
+    settings = {"scale": 0.5, "softcap": None, "window": 4}
+    run = jax.jit(lambda *arrays: attend_block(*arrays, **settings))
+    one = run(q[:, 9].reshape(1, 2, 2, 1, 6), cache_k, cache_v, np.array([[9]]), np.arange(20)[None])
     np.testing.assert_allclose(one.reshape(4, 6), whole[0, 9], atol=1e-6)

@@ -118,17 +118,16 @@ def init_lora(cfg: GemmaConfig, modules: Sequence[str], *, rank: int, seed: int)
     tree = {}
     for name in modules:
         rows, columns = shapes[name]
-        bound = 1.0 / math.sqrt(columns)
-        a = jax.random.uniform(
-            _key(seed, f"{HF_NAMES[name]}.lora_A"), (cfg.num_layers, rank, columns), jnp.float32, -bound, bound
-        )
-        tree[name] = {"a": a, "b": jnp.zeros((cfg.num_layers, rows, rank), jnp.float32)}
+        draw = _generator(seed, f"{HF_NAMES[name]}.lora_A").random((cfg.num_layers, rank, columns), np.float32)
+        a = (2.0 * draw - 1.0) * np.float32(1.0 / math.sqrt(columns))
+        tree[name] = {"a": jnp.asarray(a), "b": jnp.zeros((cfg.num_layers, rows, rank), jnp.float32)}
     return tree
 
 
-def _key(seed: int, name: str) -> jax.Array:
-    digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=4).digest()
-    return jax.random.key(int.from_bytes(digest, "big"))
+def _generator(seed: int, name: str) -> np.random.Generator:
+    """NumPy's, because JAX would compile one program per shape before the first step."""
+    digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
 
 
 def count_params(cfg: GemmaConfig, modules: Sequence[str], *, rank: int) -> dict[str, int]:
