@@ -79,6 +79,7 @@ class Course:
 
 COURSES = (Course("lists", 300, 128, 16), Course("lists", 150, 40, 64), Course("diet", 3000, 28, 144))
 LEARNING_RATE, WARMUP_STEPS = 3e-3, 50
+NUM_ASKED = 200
 
 
 def init_params(seed: int, cfg: GemmaConfig, vocab: int) -> dict:
@@ -238,9 +239,9 @@ def make_base(out: Path, seed: int, share: float) -> None:
             "cpu_seconds": round(time.process_time()),
             "jax": jax.__version__,
             "sha256": {name: sha256_file(out / name) for name in ("model.safetensors", "tokenizer.json")},
-            "one_step_accuracy": exam.one_step(params, cfg, tokenizer, seed, 200),
-            "direct_accuracy": exam.direct(params, cfg, tokenizer, seed, 200),
-            "well_formed_in_chat": exam.well_formed(params, cfg, tokenizer, seed, 100),
+            "one_step_accuracy": exam.one_step(params, cfg, tokenizer, seed, NUM_ASKED),
+            "direct_accuracy": exam.direct(params, cfg, tokenizer, seed, NUM_ASKED),
+            "well_formed_in_chat": exam.well_formed(params, cfg, tokenizer, seed, NUM_ASKED),
         },
     )
 
