@@ -157,13 +157,19 @@ def test_a_damaged_sample_is_named_and_set_aside(tmp_path: Path) -> None:
 
 def test_what_the_prose_filter_would_drop_is_measured_where_it_is_off(tmp_path: Path) -> None:
     rows = [{"prompt": f"Why {i}?", "response": "<think>So it is, and so it was.</think>So."} for i in range(200)]
-    said = counts(made(tmp_path, rows))["prose"]
-    assert (
-        said["prose"]
-        == said["measured"]
-        == sum(r["record_id"][0] == "0" for r in rows_of(tmp_path / "results/standardize/s.parquet"))
-    )
-    assert counts(made(tmp_path, rows, filters={"prose": True}))["prose"] == {}
+    rows += [{"prompt": f"Solve {i}.", "response": "<think>x + 1 = 3, so x = 3 - 1 = 2.</think>2"} for i in range(50)]
+    assert counts(made(tmp_path, rows))["prose"] == {"measured": 250, "prose": 200, "maths": 50}
+    said = counts(made(tmp_path, rows, filters={"prose": True}))
+    assert said["prose"] == {}
+    assert said["rejected"] == {"prose": 50}
+
+
+def test_the_prose_filter_is_measured_on_a_part_of_a_large_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("showwork.standardize.MEASURED", 50)
+    rows = [{"prompt": f"Why {i}?", "response": "<think>So it is, and so it was.</think>So."} for i in range(200)]
+    assert 30 < counts(made(tmp_path, rows))["prose"]["measured"] < 70
 
 
 def test_a_question_of_a_megabyte_passes_whole(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ REMOVED = pa.schema(
 )  # fmt: skip
 """One record that is not trained on. `duplicate_of` is a record id, "" where there is none; `similarity` of near ones."""
 
+BATCH_ROWS = 500
+"""Records looked at a time: more is no faster and holds more texts in memory."""
 IDS = ("source", "source_row", "row_id", "record_id", "question_id")
 Settings = dict[str, Any]
 
@@ -87,7 +89,7 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         Shuffle(args.train.parent, RECORD, sum(_unpacked_bytes(f) for f in files.values())) as shuffle,
     ):
         for name, file in files.items():
-            for batch in ahead(read_rows(file), depth=2):
+            for batch in ahead(read_rows(file, batch_rows=BATCH_ROWS), depth=2):
                 kept = _exactly_new(name, batch, rules, out, removed[name])
                 if search:
                     search.add(name, file, batch.take(pa.array(kept)))
