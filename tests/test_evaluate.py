@@ -20,7 +20,7 @@ from showwork.foundation.manifest import write_manifest
 from showwork.foundation.schema import PROMPT
 from showwork.foundation.stage import run_stage
 from showwork.foundation.tables import write_table
-from showwork.learn.rollout import Rollout
+from showwork.learn.rollout import Rollout, generate
 from showwork.model.gemma import hidden, logits
 from showwork.model.lora import merge, to_peft
 from showwork.model.params import layer_shapes, save_params
@@ -173,11 +173,19 @@ def test_a_session_that_trained_all_weights_is_read_whole(world, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found, doubled)
 
 
-def test_a_temperature_adds_sampled_rows_and_leaves_the_greedy_ones(world, base_run, tmp_path):
+def test_a_temperature_adds_sampled_rows_and_leaves_the_greedy_ones(world, base_run, tmp_path, monkeypatch):
+    asked = []
+
+    def greedy(weights, cfg, requests, *, temperature, seed, **how):  # drawing is tested with the sampler itself
+        asked.append((temperature, seed, len(requests)))
+        return generate(weights, cfg, requests, temperature=None, seed=seed, **how)
+
+    monkeypatch.setattr(evaluate, "generate", greedy)
     assert run(world[0], tmp_path, temperature=0.7) == 0
     rows = pq.read_table(tmp_path / "generations.parquet").to_pylist()
     sampled = [r for r in rows if r["mode"] == "sampled"]
     assert [r for r in rows if r["mode"] != "sampled"] == pq.read_table(base_run / "generations.parquet").to_pylist()
+    assert asked == [(None, 1, 9), (0.7, 1, 5)]
     assert len(sampled) == len(PROMPTS)
     assert set(read_json(tmp_path / "metrics.json")["tasks"]) == {"greedy", "direct", "gold", "sampled"}
 
