@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from tiny_base import write_base
 from tiny_model import CFG, HF, random_packed, random_params
@@ -84,3 +87,17 @@ def process(folder: Path, arguments: list[str], **more: Any) -> subprocess.Popen
         text=True,
         **more,
     )
+
+
+@contextlib.contextmanager
+def quick_jax() -> Iterator[None]:
+    """Compiles with fewer optimizations inside the block, and leaves JAX's settings as they were."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs",
+             "jax_persistent_cache_min_entry_size_bytes", "jax_disable_most_optimizations")  # fmt: skip
+    before = {name: jax.config.values[name] for name in names}
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)

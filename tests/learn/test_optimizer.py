@@ -34,7 +34,7 @@ def test_a_warm_up_as_long_as_the_run_is_refused():
 
 
 def test_an_unknown_schedule_is_refused():
-    with pytest.raises(ValueError, match="train.schedule is 'cosin' but must be one of cosine, linear, constant, wsd"):
+    with pytest.raises(ValueError, match=r"train.schedule is 'cosin' but must be one of cosine, linear, constant, wsd"):
         schedule(BASE | {"schedule": "cosin"}, 40)
 
 

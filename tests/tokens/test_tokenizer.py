@@ -80,7 +80,7 @@ def test_a_special_token_with_another_id_is_refused_with_both_ids(tmp_path):
 
 def test_a_tokenizer_without_turn_tokens_is_refused():
     plain = {i: t for i, t in CONTROL.items() if i < 106}
-    with pytest.raises(ValueError, match="'<start_of_turn>' must be id 106.*no such control token"):
+    with pytest.raises(ValueError, match=r"'<start_of_turn>' must be id 106.*no such control token"):
         check_special_tokens(tiny_tokenizer(plain), CONFIG, "tokenizer.json")
 
 
@@ -102,7 +102,7 @@ def test_several_end_tokens_in_the_config_are_allowed():
 
 
 def test_a_missing_or_broken_tokenizer_is_one_sentence(tmp_path):
-    with pytest.raises(FileNotFoundError, match="tokenizer.json does not exist; a base folder holds"):
+    with pytest.raises(FileNotFoundError, match=r"tokenizer.json does not exist; a base folder holds"):
         load_encoder(tmp_path, CONFIG)
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": 1}))
     with pytest.raises(ValueError, match=r"tokenizer.json cannot be read .*fetch it again"):
