@@ -174,11 +174,12 @@ def test_a_session_that_trained_all_weights_is_read_whole(world, tmp_path):
 
 
 def test_a_temperature_adds_sampled_rows_and_leaves_the_greedy_ones(world, base_run, tmp_path, monkeypatch):
-    asked = []
+    asked, written = [], []
 
     def greedy(weights, cfg, requests, *, temperature, seed, **how):  # drawing is tested with the sampler itself
         asked.append((temperature, seed, len(requests)))
-        return generate(weights, cfg, requests, temperature=None, seed=seed, **how)
+        written.extend(written or generate(weights, cfg, requests, seed=seed, **how))
+        return written[: len(requests)]
 
     monkeypatch.setattr(evaluate, "generate", greedy)
     assert run(world[0], tmp_path, temperature=0.7) == 0
