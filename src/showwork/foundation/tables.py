@@ -1,56 +1,82 @@
 """Parquet tables whose bytes are the same on every run, with a digest that outlives the library that wrote them.
 
 Takes:  batches of rows in a fixed schema.
-Leaves: zstd parquet, written whole or not at all, and a logical digest: sha256 over the length-prefixed values of each
-        row in column order. File bytes carry pyarrow's version; the logical digest does not.
+Leaves: zstd parquet, written whole or not at all, and a logical digest of the values. File bytes carry pyarrow's version;
+        the logical digest does not.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from showwork.foundation.files import atomic
 
-COMPRESSION_LEVEL = 3
+COMPRESSION_LEVEL = 1
+"""Of zstd. Level 3 with dictionaries on texts took 1.73 s where this takes 0.73 s, for 13 % fewer bytes (one table)."""
+
+FEW_VALUES = frozenset({"source", "sample", "reason", "mode", "stop_reason"})
+"""Columns that repeat a few values and gain by a dictionary; texts and ids only lose by one."""
 
 
 class LogicalDigest:
-    """sha256 over the values of a table, row by row: 8 bytes of length then UTF-8 for text, `repr` for numbers.
+    """sha256 over the values of a table, column by column: the lengths of texts (-1 for null) apart from their bytes.
 
-    A null is the length 2**64 - 1, so that it differs from an empty string.
+    How rows are cut into batches does not matter, nor does the library that wrote the file. Numbers count as 8 bytes each
+    with their nulls apart; other types by their `repr`.
     """
 
     def __init__(self) -> None:
-        self._hash = hashlib.sha256()
+        self._streams: dict[str, tuple[Any, Any]] = {}
 
     def update(self, batch: pa.RecordBatch | pa.Table) -> None:
-        """Add the rows of `batch`; how rows are cut into batches does not matter."""
-        pack, null = struct.Struct("<Q").pack, b"\xff" * 8
-        columns = [batch.column(i).to_pylist() for i in range(batch.num_columns)]
-        add = self._hash.update
-        for row in zip(*columns, strict=True):
-            parts = []
-            for value in row:
-                if value is None:
-                    parts.append(null)
-                    continue
-                raw = value.encode() if isinstance(value, str) else repr(value).encode()
-                parts.append(pack(len(raw)))
-                parts.append(raw)
-            add(b"".join(parts))
+        """Add the rows of `batch`."""
+        for name in batch.schema.names:
+            shape, content = self._streams.setdefault(name, (hashlib.sha256(), hashlib.sha256()))
+            column = batch.column(name)
+            for array in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+                for part, stream in zip(_shape_and_content(array), (shape, content), strict=True):
+                    stream.update(part)
 
     def hexdigest(self) -> str:
         """The digest of the rows so far, in hex."""
-        return self._hash.hexdigest()
+        whole = hashlib.sha256()
+        for name, (shape, content) in self._streams.items():
+            whole.update(f"{name} {shape.hexdigest()} {content.hexdigest()}\n".encode())
+        return whole.hexdigest()
+
+
+def _shape_and_content(array: pa.Array) -> tuple[bytes, Any]:
+    """(lengths of the values, their bytes) of one column's array; equal for equal values, wherever the array was cut."""
+    kind = array.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        array = array.cast(pa.large_string())
+        filled = array.fill_null("") if array.null_count else array
+        buffers, first = filled.buffers(), filled.offset
+        offsets = (
+            np.frombuffer(buffers[1], np.int64)[first : first + len(filled) + 1] if len(filled) else np.zeros(1, int)
+        )
+        lengths = np.diff(offsets)
+        if array.null_count:
+            lengths = np.where(array.is_null().to_numpy(zero_copy_only=False), -1, lengths)
+        content = memoryview(buffers[2])[offsets[0] : offsets[-1]] if buffers[2] is not None else b""
+        return lengths.astype("<i8").tobytes(), content
+    nulls = array.is_null().to_numpy(zero_copy_only=False)
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        values = array.fill_null(False if pa.types.is_boolean(kind) else 0)
+        return nulls.tobytes(), values.cast(pa.int64()).to_numpy().astype("<i8").tobytes()
+    if pa.types.is_floating(kind):
+        return nulls.tobytes(), array.fill_null(0.0).cast(pa.float64()).to_numpy().astype("<f8").tobytes()
+    parts = [repr(value).encode() for value in array.to_pylist()]
+    return np.array([len(p) for p in parts], "<i8").tobytes(), b"".join(parts)
 
 
 class ParquetSink:
@@ -74,7 +100,12 @@ class ParquetSink:
         part = self._stack.enter_context(atomic(self.path))
         self._writer = self._stack.enter_context(
             pq.ParquetWriter(
-                part, self.schema, compression="zstd", compression_level=COMPRESSION_LEVEL, store_schema=False
+                part,
+                self.schema,
+                compression="zstd",
+                compression_level=COMPRESSION_LEVEL,
+                use_dictionary=[name for name in self.schema.names if name in FEW_VALUES],
+                store_schema=False,
             )
         )
         return self
