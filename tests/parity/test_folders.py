@@ -1,6 +1,7 @@
 """What the export stage leaves, in the hands of transformers and peft: logits, greedy tokens, prompt ids."""
 
 import json
+import shutil
 from pathlib import Path
 
 import hf
@@ -16,10 +17,11 @@ from test_export import SYSTEM, prepare, run
 from showwork.learn.rollout import Request, generate
 from showwork.model.config import GemmaConfig
 from showwork.model.decode import unstack
+from showwork.model.folders import tokenizer_config
 from showwork.model.gemma import hidden, logits
 from showwork.model.lora import from_peft
 from showwork.model.params import load_params, read_config
-from showwork.tokens.template import prompt_segments
+from showwork.tokens.template import chat_template, prompt_segments
 from showwork.tokens.tokenizer import load_encoder
 
 QUESTIONS = ("What is 17 + 25?", "  Spaces,\n\nlines {{ and }} braces, “quotes” ✓ ", "the the")
@@ -86,10 +88,21 @@ def test_the_chat_template_renders_the_ids_of_training(exported, form):
         assert got.count(tokenizer.bos_token_id) == 1
 
 
+DEMO = Path(__file__).resolve().parents[2] / "src/showwork/demo/base"
+
+
 def test_the_demo_base_is_a_gemma_that_transformers_computes_alike():
-    folder = Path(__file__).resolve().parents[2] / "src/showwork/demo/base"
-    if not (folder / "model.safetensors").is_file():
-        pytest.skip("the demo's base is not in this checkout")
-    ids = prompt_ids(folder)[0]
-    wanted = hf.logits(hf.load(folder), ids)
-    assert np.abs(ours(folder, ids) - wanted).max() <= 5e-5 * max(1, wanted.std())
+    ids = prompt_ids(DEMO)[0]
+    wanted = hf.logits(hf.load(DEMO), ids)
+    assert np.abs(ours(DEMO, ids) - wanted).max() <= 5e-5 * max(1, wanted.std())
+
+
+def test_the_demo_tokenizer_renders_the_ids_of_training_in_transformers(tmp_path):
+    shutil.copyfile(DEMO / "tokenizer.json", tmp_path / "tokenizer.json")
+    said = json.loads((DEMO / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(tokenizer_config(said, chat_template(SYSTEM))))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for question, ids in zip(QUESTIONS, prompt_ids(DEMO), strict=True):
+        messages = [{"role": "user", "content": question}]
+        got = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+        assert got == ids.tolist()
