@@ -11,7 +11,7 @@ import pytest
 
 from showwork.learn.measures import measures
 from showwork.page.cells import percent, points, shortened, size
-from showwork.page.charts import length_bins, smoothed
+from showwork.page.charts import curve, length_bins, smoothed
 from showwork.page.comparison import Evaluated, comparison
 from showwork.page.generations import generations_section
 from showwork.page.lengths import fill_values, segments_values, whole_lengths
@@ -123,9 +123,17 @@ def test_the_histogram_holds_every_example_once_and_its_last_bar_all_longer_ones
     ]
 
 
-def test_the_moving_mean_is_centred_and_keeps_a_constant():
-    assert smoothed([0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0]) == [1.0, 0.75, 0.6, 0.6, 0.6, 0.0, 0.0]
-    assert smoothed([2.0] * 50) == [2.0] * 50
+def test_the_moving_median_is_centred_and_one_bad_step_does_not_lift_it():
+    assert smoothed([0.0, 9.0, 3.0, 2.0, 1.0, 0.0, 0.0]) == [3.0, 2.5, 2.0, 2.0, 1.0, 0.5, 0.0]
+    assert smoothed([2.0] * 50 + [99.0] + [2.0] * 50) == [2.0] * 101
+
+
+def test_a_loss_that_falls_far_gets_a_logarithmic_axis():
+    def scale(last: float) -> str:
+        spec = curve([{"step": 1, "loss": 3.0}, {"step": 2, "loss": last}], "loss")
+        return spec["layer"][0]["encoding"]["y"]["scale"]["type"]
+
+    assert (scale(0.03), scale(1.0)) == ("log", "linear")
 
 
 def test_curves_are_thinned_and_missing_numbers_leave_their_curve_out():

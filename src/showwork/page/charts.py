@@ -177,10 +177,15 @@ CURVE_TITLES = {
 }  # fmt: skip
 
 
+LOG_FROM = 20
+"""A loss that falls by more than this factor is drawn on a logarithmic axis; a linear one would show a step and a floor."""
+
+
 def curve(values: Values, field: str) -> Spec:
-    """One quantity over optimizer steps; where values have a "mean" it is drawn strongly over the faint line."""
-    strong = "mean" in values[0]
-    log = field == "grad_norm"
+    """One quantity over optimizer steps; where values have a "smooth" it is drawn strongly over the faint line."""
+    strong = "smooth" in values[0]
+    known = [v[field] for v in values if v[field] > 0]
+    log = field == "grad_norm" or (field == "loss" and max(known) > LOG_FROM * min(known))
     scale = alt.Scale(type="log", nice=False) if log else alt.Scale(type="linear", zero=field != "loss")
     number = {"learning_rate": "~e", "tokens_per_s": "~s"}.get(field, "~g")
     numbers = alt.Axis(tickCount=5, labelExpr=f"abs(datum.value) < 1e-12 ? '0' : format(datum.value, '{number}')")
@@ -193,7 +198,7 @@ def curve(values: Values, field: str) -> Spec:
         )
     ]
     if strong:
-        layers.append(base.mark_line(strokeWidth=2.4, color="--series-1").encode(x=x, y=alt.Y("mean:Q", scale=scale)))
+        layers.append(base.mark_line(strokeWidth=2.4, color="--series-1").encode(x=x, y=alt.Y("smooth:Q", scale=scale)))
     # A wide invisible point under the pointer makes the values of a thin line readable.
     tooltip = [alt.Tooltip("step:Q", format=","), alt.Tooltip(f"{field}:Q", format=".4g")]
     layers.append(base.mark_point(size=120, opacity=0).encode(x=x, y=alt.Y(f"{field}:Q", scale=scale), tooltip=tooltip))
@@ -201,13 +206,12 @@ def curve(values: Values, field: str) -> Spec:
 
 
 def smoothed(values: Sequence[float], share: float = 0.05) -> list[float]:
-    """Centred moving mean over `share` of the curve (at least 5 points); the ends use what there is.
+    """Centred moving median over `share` of the curve (at least 5 points); the ends use what there is.
 
-    >>> smoothed([0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0])[2]
-    0.6
+    >>> smoothed([0.0, 9.0, 3.0, 2.0, 1.0, 0.0, 0.0])
+    [3.0, 2.5, 2.0, 2.0, 1.0, 0.5, 0.0]
+
+    A median, because one bad step would lift a mean for the whole width of the window.
     """
     half = max(2, int(len(values) * share / 2))
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    low = np.maximum(np.arange(len(values)) - half, 0)
-    high = np.minimum(np.arange(len(values)) + half + 1, len(values))
-    return [round(float(v), 6) for v in (total[high] - total[low]) / (high - low)]
+    return [round(float(np.median(values[max(0, i - half) : i + half + 1])), 6) for i in range(len(values))]

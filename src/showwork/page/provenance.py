@@ -71,7 +71,9 @@ def _source_row(manifest: Mapping[str, Any], licenses: Mapping[str, Mapping[str,
     settings = manifest["settings"]
     source = settings.get("source") or "base"
     where = manifest.get("hub") or settings.get("path") or "–"
-    license_ = licenses.get(source, {}).get("license") or ("Gemma terms" if source == "base" else "–")
+    license_ = licenses.get(source, {}).get("license") or (
+        "Gemma terms" if source == "base" and manifest.get("hub") else "–"
+    )
     counts = manifest["counts"]
     return [
         cell(manifest["name"]),

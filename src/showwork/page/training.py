@@ -14,10 +14,10 @@ from showwork.page.charts import smoothed
 
 MOST_POINTS = 600  # of a curve; more cannot be seen and would not fit the page
 CURVES = (
-    ("loss", "loss", "Loss", "per trained token, in nats; the strong line is a moving mean."),
+    ("loss", "loss", "Loss", "per trained token, in nats; the strong line is a moving median."),
     ("learning_rate", "lr", "Learning rate", ""),
     ("grad_norm", "grad_norm", "Gradient norm", "before clipping; logarithmic."),
-    ("tokens_per_s", "tokens_per_s", "Tokens per second", "whole steps, by the clock of the machine that trained."),
+    ("tokens_per_s", "tokens_per_s", "Tokens per second", "by the clock of the machine that trained."),
     ("share_moved", "share_moved", "Share of adapter entries that moved", "from their start."),
 )
 
@@ -38,8 +38,8 @@ def curves(
         if len(points) < 2:
             continue
         if name == "loss":
-            means = smoothed([p[name] for p in points])
-            points = [p | {"mean": m} for p, m in zip(points, means, strict=True)]
+            medians = smoothed([p[name] for p in points])
+            points = [p | {"smooth": m} for p, m in zip(points, medians, strict=True)]
         stride = -(-len(points) // MOST_POINTS)
         found[name] = [{k: v if k == "step" else float(f"{v:.5g}") for k, v in p.items()} for p in points[::stride]]
     return found
