@@ -154,7 +154,7 @@ def test_the_plan_stands_beside_what_happened_and_is_left_out_when_there_is_none
         "warmup_steps": 100,
     }
     caption, columns, rows = plan_beside_fact({"steps": 100, "seconds": 50}, {"steps": 100, "seconds": 75.0}, chosen)
-    assert caption.startswith("The plan beside what happened; 32 packed rows a step, cosine schedule to 2e-05")
+    assert caption.startswith("The plan beside what happened; 32 packed rows a step, cosine schedule from 2e-05")
     by_name = {row[0]["text"]: [c["text"] for c in row[1:]] for row in rows}
     assert by_name["Optimizer steps"] == ["100", "100", "100.0\N{NARROW NO-BREAK SPACE}%"]
     assert by_name["Time"] == ["50.0 s", "1 min 15 s", "150.0\N{NARROW NO-BREAK SPACE}%"]

@@ -116,7 +116,7 @@ def plan_beside_fact(
             row.append(cell("–" if ratio is None else percent(ratio), ratio))
         rows.append(row)
     batch = chosen["batch_size"] * chosen["gradient_accumulation"]
-    how = f"{chosen['schedule']} schedule to {chosen['learning_rate']:g}, {chosen['warmup_steps']} warm-up steps"
+    how = f"{chosen['schedule']} schedule from {chosen['learning_rate']:g}, {chosen['warmup_steps']} warm-up steps"
     what = "What happened" if plan is None else "The plan beside what happened"
     heads = ("Happened",) if plan is None else ("Planned", "Happened", "Of the plan")
     columns = [column("Quantity"), *(column(head, number=True) for head in heads)]
