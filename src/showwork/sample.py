@@ -19,13 +19,11 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from showwork.foundation.files import sha256_file
 from showwork.foundation.manifest import read_manifest, write_manifest
 from showwork.foundation.schema import DROPPED
 from showwork.foundation.stage import Say, run_stage
@@ -34,7 +32,8 @@ from showwork.records.formats import Texts
 from showwork.records.guard import grouped, listed, require
 from showwork.records.judge import Judge
 from showwork.records.parse import Rejected
-from showwork.records.selection import BottomN, Entry
+from showwork.records.selection import ALL, BottomN, Entry
+from showwork.sources.hashing import hashing
 from showwork.sources.identity import RowIds, row_digest
 from showwork.sources.layouts import Bad, Source, open_source
 
@@ -88,9 +87,9 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
 def open_blobs(download: dict[str, Any], settings: Settings) -> tuple[Source, Callable[[], None]]:
     """(the source's reader, a function that raises if one of its files is not what was downloaded).
 
-    The files are hashed in a second thread while they are read; the check is called before anything gets its final name.
+    The files are hashed in a second process while they are read; the check is called before anything gets its final name.
     """
-    held = list(download["files"].values())
+    held = [download["files"][name] for name in download.get("order") or sorted(download["files"])]
     source = open_source(
         settings["layout"],
         [Path(e["path"]) for e in held],
@@ -104,12 +103,10 @@ def open_blobs(download: dict[str, Any], settings: Settings) -> tuple[Source, Ca
                 f"source {source.name!r}: no column {head!r}, which its columns name for {role!r}; it has "
                 f"{', '.join(source.columns)}; correct sources.{source.name}.columns"
             )
-    pool = ThreadPoolExecutor(1)
-    found: Future[list[str]] = pool.submit(lambda: [sha256_file(e["path"]) for e in held])
-    pool.shutdown(wait=False)
+    found = hashing([Path(e["path"]) for e in held])
 
     def check() -> None:
-        for entry, sha256 in zip(held, found.result(), strict=True):
+        for entry, sha256 in zip(held, found(), strict=True):
             if sha256 != entry["sha256"]:
                 raise ValueError(
                     f"{entry['path']}: sha256 is {sha256}, but {entry['sha256']} when it was downloaded; it has changed since, "
@@ -158,17 +155,21 @@ def _draw(source: Source, settings: Settings, rows: ParquetSink, dropped: Parque
             f"source {source.name!r}: no column {missing[0]!r}, which its format reads; it has {', '.join(source.columns)}; "
             f"say in sources.{source.name}.columns which of these it is"
         )
-    draw = BottomN(
-        settings["n"],
-        judge=lambda batch: _reasons(judge, batch),
-        digest=lambda row: row_digest(_content(row)),
-        size=lambda row: sum(len(v) for v in _content(row).values() if v),
-        keep=lambda row: row.raw if isinstance(row, Bad) else None,
-        patience=4 if judge.filters else 1,
-    )
-    for candidate in source.candidates(settings["seed"], draw.below):
-        draw.offer(candidate.key, candidate.source_row, candidate.row)
-    taken, left_out = draw.finish()
+    for limit in dict.fromkeys((_sure_to_do(source, settings), ALL)):
+        draw = BottomN(
+            settings["n"],
+            judge=lambda batch: _reasons(judge, batch),
+            digest=lambda row: row_digest(_content(row)),
+            size=lambda row: sum(len(v) for v in _content(row).values() if v),
+            keep=lambda row: row.raw if isinstance(row, Bad) else None,
+            limit=limit,
+            patience=4 if judge.filters else 1,
+        )
+        for candidate in source.candidates(settings["seed"], draw.below):
+            draw.offer(candidate.key, candidate.source_row, candidate.row)
+        taken, left_out = draw.finish()
+        if len(taken) == settings["n"]:
+            break
     in_source = source.num_rows or 0
     reasons = Counter(entry.why.reason for entry in left_out if entry.why)
     who, looked_at = f"sample {settings['name']!r}: source {source.name!r}", len(taken) + len(left_out)
@@ -192,6 +193,16 @@ def _draw(source: Source, settings: Settings, rows: ParquetSink, dropped: Parque
         "dropped": dict(sorted(reasons.items())),
         "not_reached": in_source - looked_at,
     }
+
+
+def _sure_to_do(source: Source, settings: Settings) -> int:
+    """A key below which n rows pass, if as many do as min_kept demands: it spares decoding most of the others.
+
+    If the estimate was too low the draw is made again without it; the rows drawn do not depend on it.
+    """
+    rows, needed = source.estimated_rows() or 0, settings["n"] / (settings["min_kept"] or 0.5)
+    share = 1.2 * (needed + 6 * needed**0.5 + 20) / max(rows, 1)
+    return ALL if share >= 1 else int(share * ALL)
 
 
 def _relax(reasons: Counter[str]) -> str:

@@ -150,6 +150,16 @@ def test_wrong_layouts_are_named(tmp_path):
         open_source("csv", [])
 
 
+@pytest.mark.parametrize("layout", ["jsonl", "json_object", "parquet"])
+def test_rows_are_estimated_within_a_tenth_before_they_are_read(layout, tmp_path):
+    rows = [{"prompt": f"{i} " + "x" * (i * 37 % 1000), "response": "y"} for i in range(9000)]
+    source = open_source(layout, split(layout, tmp_path, rows, 2))
+    assert abs(source.estimated_rows() - 9000) < 900
+    list(source.candidates(0, lambda: 0))
+    assert source.estimated_rows() == 9000
+    assert open_source("csv", [write_csv(tmp_path / "c", ROWS)]).estimated_rows() is None
+
+
 @pytest.mark.parametrize("layout", ["csv", "jsonl", "json_object"])
 def test_reading_holds_a_few_blocks_and_not_the_file(layout, tmp_path):
     rows = [{"prompt": f"{i} " + "x" * 4000, "response": "y"} for i in range(5000)]

@@ -40,7 +40,8 @@ class BottomN:
     """The draw. Offer every candidate whose key is below `below()`, then call `finish`.
 
     `judge` gives None (keep) or Rejected for each row of a batch; `digest` a row's 16 bytes, which order rows of equal key;
-    `size` its bytes, `keep` what to keep of a row that failed. `patience` is how many times n rows wait before they are judged: more means fewer are judged in vain.
+    `size` its bytes, `keep` what to keep of a row that failed. `limit` is a key below which n rows are expected to pass: if fewer
+    do, draw again without it. `patience` is how many times n rows wait before they are judged: more means fewer are judged in vain.
     """
 
     n: int
@@ -50,20 +51,20 @@ class BottomN:
     keep: Callable[[Any], Any] = lambda row: None
     patience: int = 4
     wait_bytes: int = 192 << 20
+    limit: int = ALL
     offered: int = 0
     _entries: list[Entry] = field(default_factory=list)
-    _limit: int = ALL
     _waiting: int = 0
     _waiting_bytes: int = 0
 
     def below(self) -> int:
         """Keys from here on cannot be drawn any more."""
-        return self._limit
+        return self.limit
 
     def offer(self, key: int, source_row: int, row: Any) -> None:
         """Take one candidate into account."""
         self.offered += 1
-        if key >= self._limit:
+        if key >= self.limit:
             return
         self._entries.append(Entry(key, source_row, row))
         self._waiting += 1
@@ -91,7 +92,7 @@ class BottomN:
         if passed == self.n:
             del self._entries[at:]
             # A row of the same key, if it comes later, may go before the last one by its digest: hence + 1.
-            self._limit = self._entries[-1].key + 1
+            self.limit = self._entries[-1].key + 1
         self._waiting = self._waiting_bytes = 0
 
     def _judge(self, entries: list[Entry]) -> None:

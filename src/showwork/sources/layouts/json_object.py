@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from showwork.sources.identity import content_hash, draw_keys
-from showwork.sources.layouts.rows import Bad, Candidate, Row, Source, chosen, missing_column
+from showwork.sources.layouts.rows import Bad, Candidate, Row, Source, chosen, estimate, missing_column
 from showwork.sources.layouts.strict_json import RowDecoder, parse
 
 PIECE_BYTES = 4 << 20
@@ -81,6 +81,10 @@ class JsonObjectSource(Source):
                 yield Candidate(int(keys[i]), self.first_row + first + i, self._decode(bytes(block[i])))
             first += len(block)
         self._ended(first)
+
+    def estimated_rows(self) -> int | None:
+        """Boundaries between entries in a few windows, scaled up."""
+        return self.num_rows or estimate(self.files, lambda data: len(_CUT.findall(data)))
 
     def _blocks(self) -> Iterator[Values]:
         """The rows' bytes, a piece at a time; the next piece overwrites them, so whoever keeps a value must copy it."""

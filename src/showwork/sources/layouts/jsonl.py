@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from showwork.sources.identity import content_hash, draw_keys
-from showwork.sources.layouts.rows import Bad, Candidate, Row, Source, chosen, missing_column
+from showwork.sources.layouts.rows import Bad, Candidate, Row, Source, chosen, estimate, missing_column
 from showwork.sources.layouts.strict_json import RowDecoder, parse
 
 BLOCK_BYTES = 4 << 20
@@ -60,6 +60,10 @@ class JsonLinesSource(Source):
                 yield Candidate(int(keys[i]), self.first_row + first + i, self._decode(lines[i]))
             first += len(lines)
         self._ended(first)
+
+    def estimated_rows(self) -> int | None:
+        """Line ends in a few windows, scaled up."""
+        return self.num_rows or estimate(self.files, lambda data: data.count(b"\n"))
 
     def _blocks(self) -> Iterator[list[bytes]]:
         block: list[bytes] = []
