@@ -40,7 +40,7 @@ def prepare(folder: Path, records: list[dict]) -> None:
         sink.write(records)
     write_manifest(
         mix / "manifest.json", stage="mix", name="s", settings={}, inputs={}, files={"train": mix / "train.parquet"},
-        counts={"records": len(records)}, digest=sink.digest,
+        counts={"train": len(records)}, digest=sink.digest,
     )  # fmt: skip
     base = write_base(folder / "base")
     files = {

@@ -124,7 +124,7 @@ def test_a_damaged_checkpoint_costs_steps_but_changes_nothing(folder, capsys):
     capsys.readouterr()
     assert run(settings(), work="work/damaged", out="results/train/after") == 0
     said = capsys.readouterr().err
-    assert "checkpoint of step 8 in checkpoints is passed over: it" in said
+    assert "checkpoint of step 8 in checkpoints is passed over: its files changed" in said
     assert "goes on after step 6 of 8" in said
     assert digests("results/train/after") == digests("results/train/before") == digests("results/train/s")
 

@@ -70,7 +70,7 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
     encoder = load_encoder(folder, read_json(folder / "config.json"))
     train = read_checked(args.mix, "train")
 
-    total = read_manifest(args.mix).get("counts", {}).get("records") or 0
+    total = read_manifest(args.mix)["counts"].get("train", 0)
     fitted: list[Fitted] = []
     for batch in read_rows(
         train, ["record_id", "source", "source_row", "question", "trace", "answer"], batch_rows=BATCH_RECORDS

@@ -212,21 +212,25 @@ def run(
     def look(now: dict[str, Any]) -> dict[str, Any]:
         return {} if made.full else measured(begun, now["trainable"], frozen["layers"])
 
-    clock = {"begun": time.monotonic(), "last": time.monotonic(), "tokens": 0}
+    clock = {"last": time.monotonic(), "tokens": 0}
 
     def report(done: int, numbers: dict[str, Any]) -> None:
         now = time.monotonic()
         numbers = {key: int(value) if key in ("tokens", "loss_tokens") else value for key, value in numbers.items()}
         history.add({"step": done, **numbers})
-        clock["tokens"] += numbers["tokens"]
-        speed = clock["tokens"] / (now - clock["begun"])
+        if "first" not in clock:  # compiling belongs to no speed
+            clock.update(first=now, steps=done)
+        else:
+            clock["tokens"] += numbers["tokens"]
+        took = now - clock["first"]
         timing.add(
             {"step": done, "seconds": round(now - clock["last"], 4), "tokens": numbers["tokens"], "peak_bytes": peak()}
         )
         clock["last"] = now
-        minutes, seconds = divmod(int((now - clock["begun"]) / (done - start) * (made.steps - done)), 60)
+        minutes, seconds = divmod(int(took / max(1, done - clock["steps"]) * (made.steps - done)), 60)
         loss = "not finite" if numbers["loss"] is None else f"{numbers['loss']:.4f}"
-        say.progress(done, made.steps, f"loss {loss}  {speed:,.0f} tokens/s  {minutes}:{seconds:02} left")
+        pace = f"  {clock['tokens'] / took:,.0f} tokens/s  {minutes}:{seconds:02} left" if took else "  compiled"
+        say.progress(done, made.steps, f"loss {loss}{pace}")
 
     def checkpoint(done: int, now: dict[str, Any]) -> None:
         checkpoints.save(done, now, {"environment": here, "history": history.position()})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +23,7 @@ def save(folder, *steps: int) -> Checkpoints:
 def test_what_was_saved_comes_back_bit_for_bit_and_only_the_last_two_are_kept(tmp_path):
     checkpoints = save(tmp_path / "c", 3, 5, 7)
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["5", "7"]
+    assert sorted(p.name for p in (tmp_path / "c.sealed").iterdir()) == ["5.json", "7.json"]
     state, cursor = checkpoints.restore(STATE, lambda c: None, print)
     assert (cursor["step"], cursor["note"]) == (7, "n7")
     for name, leaf in flat(STATE).items():
@@ -55,8 +57,20 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning_for_the_one_before(t
     warnings: list[str] = []
     _, cursor = Checkpoints(tmp_path / "c").restore(STATE, lambda c: None, warnings.append)
     assert cursor["step"] == 3
-    assert len(warnings) == 1
-    assert warnings[0].startswith("checkpoint of step 5 in c is passed over: it")
+    assert warnings == ["checkpoint of step 5 in c is passed over: its files changed since they were written"]
+    assert not (tmp_path / "c/5").exists()
+
+
+def test_a_checkpoint_that_was_not_sealed_is_checked_by_its_arrays(tmp_path):
+    save(tmp_path / "c", 3, 5).close()
+    for seal in (tmp_path / "c.sealed").iterdir():
+        seal.unlink()
+    metadata = tmp_path / "c/5/cursor/metadata"
+    metadata.write_text(re.sub(r'"digest": ?"..', '"digest": "zz', metadata.read_text()))
+    warnings: list[str] = []
+    _, cursor = Checkpoints(tmp_path / "c").restore(STATE, lambda c: None, warnings.append)
+    assert cursor["step"] == 3
+    assert warnings == ["checkpoint of step 5 in c is passed over: its bytes changed since it was written"]
 
 
 def test_a_checkpoint_whose_cursor_does_not_fit_is_passed_over(tmp_path):

@@ -22,7 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import xxhash
 
-from showwork.foundation.files import canonical
+from showwork.foundation.files import canonical, read_json, write_json
 
 KEPT = 2
 
@@ -35,6 +35,7 @@ class Checkpoints:
     def __init__(self, folder: Path, kept: int = KEPT):
         self.folder = folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._seals = self.folder.with_name(self.folder.name + ".sealed")
         self._manager = ocp.CheckpointManager(
             self.folder, options=ocp.CheckpointManagerOptions(max_to_keep=kept, cleanup_tmp_directories=True)
         )
@@ -45,6 +46,7 @@ class Checkpoints:
         Raises:
           OSError: the one before could not be written (a full disk).
         """
+        self.wait()
         # A copy: on a CPU the fetched arrays are views of buffers that the next step is given to overwrite.
         named = {name: np.array(leaf) for name, leaf in flat(jax.device_get(state)).items()}
         content = ocp.args.Composite(
@@ -56,7 +58,7 @@ class Checkpoints:
     def restore(
         self, like: Any, accept: Callable[[dict[str, Any]], str | None], warn: Callable[[str], None]
     ) -> tuple[Any, dict[str, Any]] | None:
-        """The newest checkpoint that is whole, as (state, cursor), or None.
+        """The newest checkpoint that is whole, as (state, cursor), or None. Those passed over are deleted.
 
         Args:
           like: a state of the same shapes and dtypes, or of jax.ShapeDtypeStruct.
@@ -64,6 +66,10 @@ class Checkpoints:
           warn: hears of every checkpoint that is passed over.
         """
         for step in sorted(self._manager.all_steps(), reverse=True):
+            problem = self._broken_seal(step)
+            if problem is not None:
+                self._pass_over(step, problem, warn)
+                continue
             try:
                 cursor = self._manager.restore(step, args=ocp.args.Composite(cursor=ocp.args.JsonRestore()))["cursor"]
                 wanted = {
@@ -79,16 +85,55 @@ class Checkpoints:
                 problem = f"it cannot be read ({type(error).__name__})"
             if problem is None:
                 return jax.tree.unflatten(jax.tree.structure(like), [named[name] for name in flat(like)]), cursor
-            warn(f"checkpoint of step {step:,} in {self.folder.name} is passed over: {problem}")
-            self._manager.delete(step)
+            self._pass_over(step, problem, warn)
         return None
 
     def wait(self) -> None:
-        """Until all that was saved is on disk."""
+        """Until all that was saved is on disk, and sealed: the digest of every file is noted beside it.
+
+        Damaged files are so found before orbax opens them, which would fill the terminal with its threads' tracebacks. A
+        kill between commit and seal leaves a checkpoint without one, whose arrays are checked all the same.
+        """
         self._manager.wait_until_finished()
+        kept = {str(step) for step in self._manager.all_steps()}
+        for step in kept:
+            if not self._seal(step).exists():
+                write_json(self._seal(step), _file_digests(self.folder / step))
+        for seal in self._seals.glob("*.json"):
+            if seal.stem not in kept:
+                seal.unlink()
 
     def close(self) -> None:
+        """Waits, then stops the threads that save."""
+        self.wait()
         self._manager.close()
+
+    def _seal(self, step: int | str) -> Path:
+        return self._seals / f"{step}.json"
+
+    def _broken_seal(self, step: int) -> str | None:
+        seal = self._seal(step)
+        if not seal.exists() or read_json(seal) == _file_digests(self.folder / str(step)):
+            return None
+        return "its files changed since they were written"
+
+    def _pass_over(self, step: int, problem: str, warn: Callable[[str], None]) -> None:
+        warn(f"checkpoint of step {step:,} in {self.folder.name} is passed over: {problem}")
+        self._manager.delete(step)
+        self._seal(step).unlink(missing_ok=True)
+
+
+def _file_digests(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {p.relative_to(folder).as_posix(): _file_digest(p) for p in files}
+
+
+def _file_digest(path: Path) -> str:
+    found = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while part := file.read(1 << 24):
+            found.update(part)
+    return found.hexdigest()
 
 
 def _host() -> jax.sharding.Sharding:
