@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 	@echo "Open demo/results/report/session1.html in a browser."
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Live comparison with transformers and peft, in an environment of their own. torch's ordinary build is large (several GB
 # with its CUDA packages where the registry serves no CPU build).

@@ -17,7 +17,6 @@ pytestmark = [
     pytest.mark.skipif(
         not (CHROMIUM and CHROMEDRIVER), reason="needs chromium and chromedriver; .ci/run installs them"
     ),
-    pytest.mark.xdist_group("browser"),
 ]
 NUM_PROMPTS = 40
 TAB, ENTER = "\ue004", "\ue007"

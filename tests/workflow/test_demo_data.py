@@ -80,7 +80,6 @@ def lost(demo: Path, sample: str) -> dict[int, str]:
     return {row["source_row"]: row["reason"] for row in found}
 
 
-@pytest.mark.xdist_group("demo_data")
 @pytest.mark.parametrize("sample", ["raiden_deepseek_r1", "glaiveai_30k"])
 def test_exactly_the_injected_rows_are_lost_each_with_its_reason(demo: Path, sample: str) -> None:
     made = truth(demo, sample)
@@ -89,7 +88,6 @@ def test_exactly_the_injected_rows_are_lost_each_with_its_reason(demo: Path, sam
     assert lost(demo, sample) == expected
 
 
-@pytest.mark.xdist_group("demo_data")
 @pytest.mark.parametrize("sample", ["openo1_sft_english_20k", "cot_collection_10k"])
 def test_a_draw_meets_no_injected_row_and_names_those_it_looked_at(demo: Path, sample: str) -> None:
     made, found = truth(demo, sample), lost(demo, sample)
@@ -101,7 +99,6 @@ def test_a_draw_meets_no_injected_row_and_names_those_it_looked_at(demo: Path, s
     assert {made[n]["expected"] for n in kept} <= {"kept", "duplicate"}
 
 
-@pytest.mark.xdist_group("demo_data")
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_every_row_is_accounted_for(demo: Path, sample: str) -> None:
     sampled, standardized = manifest(demo, f"sample/{sample}.json"), manifest(demo, f"standardize/{sample}.json")
@@ -114,7 +111,6 @@ def test_every_row_is_accounted_for(demo: Path, sample: str) -> None:
     assert len(rows(demo, f"standardize/{sample}.rejected.parquet")) == sum(counts["rejected"].values())
 
 
-@pytest.mark.xdist_group("demo_data")
 def test_mix_and_pack_lose_nothing_unseen(demo: Path) -> None:
     records = [row for sample in SAMPLES for row in rows(demo, f"standardize/{sample}.parquet")]
     train, removed = rows(demo, "mix/session1/train.parquet"), rows(demo, "mix/session1/removed.parquet")
@@ -126,7 +122,6 @@ def test_mix_and_pack_lose_nothing_unseen(demo: Path) -> None:
     assert [r["record_id"] for r in ledger] == [r["record_id"] for r in train]
 
 
-@pytest.mark.xdist_group("demo_data")
 def test_nine_clean_rows_in_ten_survive_the_near_duplicate_step(demo: Path) -> None:
     removed = rows(demo, "mix/session1/removed.parquet")
     near = {(r["source"], r["source_row"]) for r in removed if r["reason"].startswith("near_")}
@@ -135,14 +130,12 @@ def test_nine_clean_rows_in_ten_survive_the_near_duplicate_step(demo: Path) -> N
     assert len(near & clean) <= 0.1 * len(seen)
 
 
-@pytest.mark.xdist_group("demo_data")
 def test_injected_duplicates_do_not_train_twice(demo: Path) -> None:
     train = rows(demo, "mix/session1/train.parquet")
     texts = Counter((r["question"], r["answer"]) for r in train)
     assert texts.most_common(1)[0][1] == 1
 
 
-@pytest.mark.xdist_group("demo_data")
 def test_held_out_questions_and_earlier_sessions_share_nothing_with_training(demo: Path) -> None:
     asked = {r["prompt_id"] for r in rows(demo, "heldout/prompts.parquet")}
     first = {r["question_id"] for r in rows(demo, "mix/session1/train.parquet")}
@@ -152,7 +145,6 @@ def test_held_out_questions_and_earlier_sessions_share_nothing_with_training(dem
     assert not first & second
 
 
-@pytest.mark.xdist_group("demo_data")
 def test_one_core_and_two_cores_leave_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     def digests(folder: Path) -> dict[str, str]:
         files = [f for part in DATA for f in sorted((folder / part).rglob("*")) if f.is_file()]

@@ -197,7 +197,6 @@ def repo(finished: Path, tmp_path: Path) -> Path:
     return tmp_path / "repo"
 
 
-@pytest.mark.xdist_group("staleness")
 @pytest.mark.parametrize("name", CASES)
 def test_edit_makes_exactly_these_jobs_stale(name: str, repo: Path) -> None:
     edit, expected = CASES[name]
@@ -205,7 +204,6 @@ def test_edit_makes_exactly_these_jobs_stale(name: str, repo: Path) -> None:
     assert set(plan(repo, *sorted(set(TARGETS) | ({"session4"} if name == "a session added" else set())))) == expected
 
 
-@pytest.mark.xdist_group("staleness")
 def test_target_takes_only_what_it_needs(repo: Path) -> None:
     shutil.rmtree(repo / "results")
     jobs = set(plan(repo, "session1"))
@@ -213,19 +211,16 @@ def test_target_takes_only_what_it_needs(repo: Path) -> None:
     assert not {job for job in jobs if job[-1] in {"session2", "session3", "glaiveai_continuation_100k"}}
 
 
-@pytest.mark.xdist_group("staleness")
 def test_session2_builds_exactly_what_is_missing(repo: Path) -> None:
     shutil.rmtree(repo / "results/train/session2")
     assert set(plan(repo, "session2")) == after("train", "session2")
 
 
-@pytest.mark.xdist_group("staleness")
 def test_data_target_trains_nothing(repo: Path) -> None:
     shutil.rmtree(repo / "results")
     assert {job[0] for job in plan(repo, "data")} == {"download", "sample", "standardize", "heldout", "mix"}
 
 
-@pytest.mark.xdist_group("staleness")
 def test_plan_target_trains_nothing(repo: Path) -> None:
     shutil.rmtree(repo / "results")
     rules = {job[0] for job in plan(repo, "plan")}
