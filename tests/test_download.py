@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 from sources import downloads
 from sources.downloads import (
     BIG,
@@ -19,6 +20,7 @@ from sources.downloads import (
     process,
     read_blobs,
     run,
+    sha256_of,
     sliced,
     wanted,
 )
@@ -42,7 +44,8 @@ def test_large_and_small_files_arrive_and_the_manifest_says_what_they_are(hub):
         "name": f"../../work/download/openo1/{commit}/a.jsonl",
         "path": f"work/download/openo1/{commit}/a.jsonl",
         "bytes": len(SMALL),
-        "sha256": hashlib.sha256(SMALL).hexdigest(),
+        "sha256": sha256_of(SMALL),
+        "xxh3_128": xxhash.xxh3_128_hexdigest(SMALL),
         "rows": None,
     }
     assert not hub.asked("other")

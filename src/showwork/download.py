@@ -12,6 +12,7 @@ Leaves: `--manifest` (results/download/<name>.json): files with size and sha256,
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from showwork.sources.listing import Listing
 from showwork.sources.local import local_blobs
 from showwork.sources.lock import check_drift, entry_of, pinned, read_lock
 from showwork.sources.patience import Patience
+from showwork.sources.row_groups import row_group_digests
 from showwork.sources.shards import Shards, covering
 from showwork.sources.through_datasets import datasets_blobs
 from showwork.sources.transfer import Transfer, Voice
@@ -43,7 +45,7 @@ def download(
     patience = patience or Patience()
     if settings["path"]:
         found, first_row = local_blobs(settings, owner=owner, say=say)
-        write_blobs(manifest, settings, None, found, first_row=first_row)
+        write_blobs(manifest, settings, None, _checkable(found, settings), first_row=first_row)
         return
     if not settings["hub"]:
         raise ValueError(f"{owner}: has neither hub nor path; give a hub id or a local folder")
@@ -59,7 +61,7 @@ def download(
         found, first_row = datasets_blobs(settings, commit, folder, say, patience, owner=owner), 0
     else:
         found, first_row = _from_hub(settings, commit, entry, folder, say, patience, owner)
-    write_blobs(manifest, settings, commit, found, first_row=first_row)
+    write_blobs(manifest, settings, commit, _checkable(found, settings), first_row=first_row)
     say(f"{len(found)} files, {sum(b.bytes for b in found.values()):,} bytes, are complete in {folder}")
 
 
@@ -86,8 +88,14 @@ def _from_hub(
         shards = covering(names, need["start"], need["stop"], listing.rows, owner=owner)
         say(f"rows {need['start']:,} to {need['stop']:,} lie in {len(shards.names)} of {len(names)} shards")
     fetched = Transfer(hub, repo, commit, folder, say, patience).fetch([listing.files[n] for n in shards.names])
-    blobs = {n: Blob(b.path, b.bytes, b.sha256, shards.rows.get(n)) for n, b in fetched.items()}
-    return blobs, shards.first_row
+    return {n: dataclasses.replace(b, rows=shards.rows.get(n)) for n, b in fetched.items()}, shards.first_row
+
+
+def _checkable(blobs: Mapping[str, Blob], settings: Mapping[str, Any]) -> dict[str, Blob]:
+    """With the digests of row groups where only some of them will be read."""
+    if not settings.get("need"):
+        return dict(blobs)
+    return {n: dataclasses.replace(b, row_groups=row_group_digests(b.path)) for n, b in blobs.items()}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

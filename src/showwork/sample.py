@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ from showwork.records.guard import grouped, listed, require
 from showwork.records.judge import Judge
 from showwork.records.parse import Rejected
 from showwork.records.selection import ALL, BottomN, Entry
-from showwork.sources.hashing import hashing
 from showwork.sources.identity import RowIds, row_digest
 from showwork.sources.layouts import Bad, Source, open_source
 
@@ -56,7 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     """Choose the rows, count them, write them."""
     download = read_manifest(args.download)
-    source, check = open_blobs(download, settings)
+    source = open_blobs(download, settings)
     for name in set(OWN) & set(source.columns):
         raise ValueError(
             f"sample {settings['name']!r}: source {source.name!r} has a column {name!r} of its own, the name of one that is "
@@ -68,7 +67,7 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     take = _draw if settings["method"] in {"random", "reservoir"} else _as_they_stand
     with ParquetSink(args.rows, schema) as rows, ParquetSink(args.dropped, DROPPED_WITH_RAW) as dropped:
         counts = take(source, settings, rows, dropped, say)
-        check()
+        source.check()
     write_manifest(
         args.manifest,
         stage="sample",
@@ -84,17 +83,15 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     say(f"{counts['taken']:,} rows taken of {counts['rows_in_reach']:,}; {listed(counts['dropped']) or 'none'} dropped")
 
 
-def open_blobs(download: dict[str, Any], settings: Settings) -> tuple[Source, Callable[[], None]]:
-    """(the source's reader, a function that raises if one of its files is not what was downloaded).
-
-    The files are hashed in a second process while they are read; the check is called before anything gets its final name.
-    """
+def open_blobs(download: dict[str, Any], settings: Settings) -> Source:
+    """The reader of a download's files; its `check` is called before anything gets its final name."""
     held = [download["files"][name] for name in download.get("order") or sorted(download["files"])]
     source = open_source(
         settings["layout"],
         [Path(e["path"]) for e in held],
         name=settings["source"],
         first_row=download.get("first_row", 0),
+        entries=held,
     )
     for role, column in (settings.get("columns") or {}).items():
         head = column.split(".")[0].split("[")[0]
@@ -103,17 +100,7 @@ def open_blobs(download: dict[str, Any], settings: Settings) -> tuple[Source, Ca
                 f"source {source.name!r}: no column {head!r}, which its columns name for {role!r}; it has "
                 f"{', '.join(source.columns)}; correct sources.{source.name}.columns"
             )
-    found = hashing([Path(e["path"]) for e in held])
-
-    def check() -> None:
-        for entry, sha256 in zip(held, found(), strict=True):
-            if sha256 != entry["sha256"]:
-                raise ValueError(
-                    f"{entry['path']}: sha256 is {sha256}, but {entry['sha256']} when it was downloaded; it has changed since, "
-                    "delete the file and its manifest and run the same command again"
-                )
-
-    return source, check
+    return source
 
 
 def _as_they_stand(source: Source, settings: Settings, rows: ParquetSink, dropped: ParquetSink, say: Say) -> Counts:

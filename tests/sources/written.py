@@ -38,7 +38,9 @@ def write_object(path: Path, rows, first=0, **how) -> Path:
 
 
 def write_parquet(path: Path, rows, row_group_size=10) -> Path:
-    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=row_group_size)
+    pq.write_table(
+        pa.Table.from_pylist(rows), path, row_group_size=row_group_size, compression="none", use_dictionary=False
+    )
     return path
 
 

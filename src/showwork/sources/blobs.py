@@ -18,12 +18,15 @@ from showwork.foundation.files import write_json
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A finished file: where it lies and what it was checked to be; `rows` where the layout tells."""
+    """A finished file: where it lies and what it was checked to be; `rows` where the layout tells; `row_groups` are
+    their digests where a slice is read."""
 
     path: Path
     bytes: int
     sha256: str
+    xxh3_128: str
     rows: int | None = None
+    row_groups: list[str] | None = None
 
 
 def write_blobs(
@@ -36,7 +39,9 @@ def write_blobs(
             "path": Path(os.path.relpath(blob.path)).as_posix(),
             "bytes": blob.bytes,
             "sha256": blob.sha256,
+            "xxh3_128": blob.xxh3_128,
             "rows": blob.rows,
+            **({"row_groups": blob.row_groups} if blob.row_groups is not None else {}),
         }
         for name, blob in blobs.items()
     }

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from showwork.foundation.files import sha256_file
 from showwork.sources.blobs import Blob
 from showwork.sources.choose import choose
+from showwork.sources.digests import Digests
 from showwork.sources.shards import covering, local_rows
 
 HASH_THREADS = 4
@@ -50,8 +50,8 @@ def local_blobs(settings: Mapping[str, Any], *, owner: str, say: Callable[[str],
             rows = {n: local_rows(folder / n, owner=owner) for n in names}
     say(f"{len(names)} files in {folder} are taken where they lie")
     with ThreadPoolExecutor(HASH_THREADS) as pool:
-        digests = pool.map(lambda n: sha256_file(folder / n), names)
+        digests = pool.map(lambda n: Digests().of_file(folder / n), names)
         blobs = {
-            n: Blob(folder / n, (folder / n).stat().st_size, d, rows[n]) for n, d in zip(names, digests, strict=True)
+            n: Blob(folder / n, d.bytes, d.sha256, d.xxh3_128, rows[n]) for n, d in zip(names, digests, strict=True)
         }
     return blobs, first_row

@@ -17,39 +17,23 @@ from pathlib import Path
 from typing import BinaryIO
 
 from showwork.foundation.files import read_json, sync_folder, write_json
+from showwork.sources.digests import Digests
 from showwork.sources.hub import RemoteFile
 
-READ_BYTES = 1 << 20
 
-
-class Digest:
-    """sha256, and the git blob sha1 when that is how the hub knows the file."""
+class Digest(Digests):
+    """Both digests, and the git blob sha1 when that is how the hub knows the file."""
 
     def __init__(self, remote: RemoteFile) -> None:
+        super().__init__()
         self._remote = remote
-        self._sha256 = hashlib.sha256()
         self._git = hashlib.sha1(b"blob %d\0" % remote.bytes) if remote.kind == "git_sha1" else None
-        self.bytes = 0
 
     def update(self, data: bytes) -> None:
         """Add the next bytes."""
-        self._sha256.update(data)
+        super().update(data)
         if self._git:
             self._git.update(data)
-        self.bytes += len(data)
-
-    def of_file(self, path: Path, seen: Callable[[int], None] = lambda count: None) -> Digest:
-        """Add a whole file; `seen` hears of the bytes as they are read."""
-        with path.open("rb", buffering=0) as f:
-            while data := f.read(READ_BYTES):
-                self.update(data)
-                seen(len(data))
-        return self
-
-    @property
-    def sha256(self) -> str:
-        """Of the bytes so far, in hex."""
-        return self._sha256.hexdigest()
 
     @property
     def recorded(self) -> str:

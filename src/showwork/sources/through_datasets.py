@@ -17,8 +17,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from showwork.foundation.files import read_json, sha256_file, write_json
+from showwork.foundation.files import read_json, write_json
 from showwork.sources.blobs import Blob
+from showwork.sources.digests import Digests, xxh3_file
 from showwork.sources.part import locked
 from showwork.sources.patience import Patience
 from showwork.sources.transfer import Voice
@@ -56,8 +57,8 @@ def _prepared(target: Path) -> dict[str, Blob] | None:
     note = target / "prepared.json"
     if not note.is_file():
         return None
-    shards = {n: Blob(target / n, e["bytes"], e["sha256"], e["rows"]) for n, e in read_json(note).items()}
-    whole = all(b.path.is_file() and sha256_file(b.path) == b.sha256 for b in shards.values())
+    shards = {n: Blob(target / n, **e) for n, e in read_json(note).items()}
+    whole = all(b.path.is_file() and xxh3_file(b.path) == b.xxh3_128 for b in shards.values())
     return shards if whole else None
 
 
@@ -78,10 +79,10 @@ def _prepare(hub: str, configuration: str | None, commit: str, target: Path, say
         name = file.name.removeprefix(f"{builder.dataset_name}-")
         file.rename(target / name)
         rows = pq.read_metadata(target / name).num_rows
-        shards[name] = Blob(target / name, (target / name).stat().st_size, sha256_file(target / name), rows)
-    write_json(
-        target / "prepared.json", {n: {"bytes": b.bytes, "sha256": b.sha256, "rows": b.rows} for n, b in shards.items()}
-    )
+        digest = Digests().of_file(target / name)
+        shards[name] = Blob(target / name, digest.bytes, digest.sha256, digest.xxh3_128, rows)
+    kept = ("bytes", "sha256", "xxh3_128", "rows")
+    write_json(target / "prepared.json", {n: {k: getattr(b, k) for k in kept} for n, b in shards.items()})
     shutil.rmtree(cache, ignore_errors=True)
     shutil.rmtree(made, ignore_errors=True)
     return shards

@@ -79,9 +79,10 @@ class Transfer:
         path = self.folder / remote.path
         with locked(path, self.say, self.patience.stop):
             if path.exists():
-                digest = Digest(remote).of_file(path, received.found)
+                digest = Digest(remote)
+                digest.of_file(path, received.found)
                 if digest.matches:
-                    return Blob(path, remote.bytes, digest.sha256)
+                    return Blob(path, remote.bytes, digest.sha256, digest.xxh3_128)
                 received.found(-digest.bytes)
                 os.replace(path, path.with_name(path.name + ".damaged"))
                 self.say(f"{remote.path} is damaged since its download; it was moved aside and is fetched again")
@@ -96,7 +97,7 @@ class Transfer:
                 part.finish()
             finally:
                 part.close()
-            return Blob(path, remote.bytes, part.digest.sha256)
+            return Blob(path, remote.bytes, part.digest.sha256, part.digest.xxh3_128)
 
     def _attempt(self, part: Part, remote: RemoteFile, wrong: list[str]) -> None:
         """Receive what is missing, then compare with the hub's record."""

@@ -31,6 +31,8 @@ the first file's first row, not 0 when a download left out the shards before a s
                               row whose 64-bit ``key`` is ``< below()``. ``below`` is asked again before each block of rows:
                               a bottom-n sampler lowers it as its heap fills. Rows above it are never decoded
 
+``source.check()``            after reading: ValueError when a file is not the one its manifest entry describes
+
 *Identity.* ``key`` mixes the seed with a 64-bit hash of the row's own content, so it does not depend on the file's name, its
 place, the sharding, the thread or on n (samples nest). Equal rows have equal keys and are drawn together: only so is the
 selected set order-independent and mergeable in memory bounded by the sample. For ``jsonl`` and ``json_object`` the content is the
@@ -41,8 +43,9 @@ the occurrence number among equal rows seen by that RowIds; ``RowIds().of_digest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from showwork.sources.layouts.csv_parts import CsvSource
 from showwork.sources.layouts.json_object import JsonObjectSource
@@ -68,8 +71,10 @@ def open_source(
     *,
     name: str = "source",
     first_row: int = 0,
+    entries: Sequence[Mapping[str, Any]] | None = None,
 ) -> Source:
-    """The reader of `files` in `layout`; `name` is the source's, for the sentences.
+    """The reader of `files` in `layout`; `name` is the source's, for the sentences; `entries` are what the manifest of the
+    download says of each file, for `check`.
 
     Raises: FileNotFoundError for a file that is not there; ValueError for an unknown layout, files of another layout, an
     empty or cut-off file, a column that is not there (the sentence lists those found).
@@ -93,6 +98,7 @@ def open_source(
             )
     source = LAYOUTS[layout](name, files, columns)
     source.first_row = first_row
+    source.entries = entries
     return source
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import xxhash
 
 from showwork.sources.identity import content_hash, draw_keys
 from showwork.sources.layouts.rows import Bad, Candidate, Row, Source, chosen, estimate, missing_column
@@ -54,6 +55,7 @@ class JsonObjectSource(Source):
     ) -> None:
         super().__init__(name, files)
         self._piece_bytes = piece_bytes
+        self._digests: dict[Path, str] = {}
         head = [bytes(v) for v in itertools.islice(itertools.chain.from_iterable(self._blocks()), HEAD_ROWS)]
         found = [row for row in map(parse, head) if not isinstance(row, Bad)]
         if head and not found:
@@ -96,6 +98,9 @@ class JsonObjectSource(Source):
                     break
                 yield values
 
+    def _seen(self, file: Path) -> str | None:
+        return self._digests.get(file)
+
     def _pieces(self, file: Path) -> Iterator[tuple[int, memoryview, Spacing]]:
         """(offset of the first entry, entries in braces, their spacing); all pieces lie in one buffer, one after another.
 
@@ -103,7 +108,8 @@ class JsonObjectSource(Source):
         """
         with file.open("rb", buffering=0) as f:
             size = os.fstat(f.fileno()).st_size
-            opening = _OPEN.match(f.read(HEAD_BYTES))
+            head = f.read(HEAD_BYTES)
+            opening = _OPEN.match(head)
             if opening is None:
                 f.seek(0)
                 raise ValueError(
@@ -111,10 +117,12 @@ class JsonObjectSource(Source):
                     f'layout json_object wants {{"<id>": {{…}}, …}}, check its layout'
                 )
             offset, spacing = f.seek(opening.end()), None
+            digest = xxhash.xxh3_128(head[:offset])
             buffer, end = bytearray(1 + self._piece_bytes), 1
             buffer[:1] = b"{"
             while True:
                 count = f.readinto(memoryview(buffer)[end:])
+                digest.update(memoryview(buffer)[end : end + count])
                 end += count
                 if not count or offset + end - 1 >= size:
                     break
@@ -130,6 +138,8 @@ class JsonObjectSource(Source):
                     break
                 elif end == len(buffer):
                     buffer = buffer + bytes(len(buffer))
+            if offset + end - 1 >= size:
+                self._digests[file] = digest.hexdigest()
             tail = bytes(memoryview(buffer)[:end]).rstrip()
             if tail != b"{}":
                 yield offset, memoryview(tail), spacing or _spacing(_CUT.search(tail))

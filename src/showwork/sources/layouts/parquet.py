@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from showwork.sources.layouts.rows import BATCH_ROWS, Batch, Row, Source, as_text, bad, missing_column, prefetched
+from showwork.sources.row_groups import RowGroupFile
 
 PAGE_BUFFER_BYTES = 1 << 20
 _LENGTH = struct.Struct("<Q")
@@ -85,11 +86,13 @@ class ParquetSource(Source):
         self, file: Path, footer: pq.FileMetaData, first: int, begin: int, end: int
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         # A buffered column reader holds a page at a time; pre_buffer would hold whole row groups.
-        with pq.ParquetFile(file, metadata=footer, pre_buffer=False, buffer_size=PAGE_BUFFER_BYTES) as opened:
+        shown = RowGroupFile(file, self._row_groups(file))
+        with shown, pq.ParquetFile(shown, metadata=footer, pre_buffer=False, buffer_size=PAGE_BUFFER_BYTES) as opened:
             for group in range(footer.num_row_groups):
                 rows = footer.row_group(group).num_rows
                 if first < end and first + rows > begin:
                     at = first
+                    shown.load(footer, group)
                     for batch in opened.iter_batches(
                         BATCH_ROWS, row_groups=[group], columns=list(self.columns), use_threads=False
                     ):
@@ -100,6 +103,13 @@ class ParquetSource(Source):
                         if at >= end:
                             break
                 first += rows
+
+    def _row_groups(self, file: Path) -> list[str] | None:
+        entries = self.entries or [{}] * len(self.files)
+        return entries[self.files.index(file)].get("row_groups")
+
+    def _checked(self, file: Path) -> bool:
+        return self._row_groups(file) is not None
 
     def _validated(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
         """The batch as large_string columns, or None when it holds other types or invalid text."""

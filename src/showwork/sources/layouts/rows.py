@@ -10,7 +10,7 @@ import itertools
 import json
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from showwork.sources.digests import check_unchanged
 from showwork.sources.identity import canonical, content_hash, draw_keys, row_digest
 
 BATCH_ROWS = 1000
@@ -97,6 +98,7 @@ class Source(ABC):
         self.columns: tuple[str, ...] = ()
         self.num_rows: int | None = None
         self.first_row = 0
+        self.entries: Sequence[Mapping[str, Any]] | None = None
 
     @abstractmethod
     def _read(self) -> Iterator[Row]:
@@ -109,6 +111,23 @@ class Source(ABC):
             yield self.first_row + count, row
             count += 1
         self._ended(count)
+
+    def check(self) -> None:
+        """Compare every file with its entry in the manifest of its download, after it has been read.
+
+        Raises: ValueError when it is not the file that was downloaded.
+        """
+        for file, entry in zip(self.files, self.entries or (), strict=self.entries is not None):
+            if not self._checked(file):
+                check_unchanged(file, entry, self._seen(file))
+
+    def _checked(self, file: Path) -> bool:
+        """Whether all that was read of a file has been checked already."""
+        return False
+
+    def _seen(self, file: Path) -> str | None:
+        """xxh3-128 of a file, when reading it made that."""
+        return None
 
     def slice(self, start: int, stop: int) -> Iterator[tuple[int, Row]]:
         """Rows start..stop, 1-based and inclusive. Raises ValueError when the source ends before `stop`."""
