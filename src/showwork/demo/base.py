@@ -140,7 +140,7 @@ def diet_batches(seed: int, course: Course, tokenizer: Tokenizer) -> Iterator[Ba
     """Rows of whole documents of the diet, packed by best fit, without end; segments do not see each other."""
     rng, words, chunk = Random(seed), diet.words(), 0
     while True:
-        documents = []
+        documents: list[tuple[list[int], list[float]]] = []
         while len(documents) < 60 * course.batch:
             ids, weights = encode(tokenizer, diet.document(rng, words)[1])
             if len(ids) <= course.length:
@@ -164,7 +164,7 @@ def diet_batches(seed: int, course: Course, tokenizer: Tokenizer) -> Iterator[Ba
 
 def loss_of(params: dict, cfg: GemmaConfig, batch: Batch) -> jax.Array:
     """Weighted mean of the next-token cross-entropy; batch arrays are [B, L]."""
-    tokens, weights, segments, positions = batch
+    tokens, weights, segments, positions = map(jnp.asarray, batch)
     scores = logits(params, cfg, hidden(params, cfg, tokens, positions, segments, remat="none"))[:, :-1]
     losses = optax.softmax_cross_entropy_with_integer_labels(scores, tokens[:, 1:])
     wanted = weights[:, 1:]
@@ -222,12 +222,13 @@ def pretrain(
 def make_base(out: Path, seed: int, share: float) -> None:
     """Writes the whole folder; `share` of the training steps."""
     tokenizer = build_tokenizer(seed)
-    config = {**CONFIG, "vocab_size": tokenizer.get_vocab_size()}
+    vocab = tokenizer.get_vocab_size()
+    config = {**CONFIG, "vocab_size": vocab}
     cfg = GemmaConfig.from_hf(config)
     courses = tuple(Course(c.kind, max(1, round(c.steps * share)), c.batch, c.length) for c in COURSES)
     write_tokenizer(tokenizer, out)
     (out / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", "utf-8")
-    start = init_params(seed, cfg, config["vocab_size"])
+    start = init_params(seed, cfg, vocab)
     params = pretrain(start, cfg, tokenizer, courses, seed, lambda params: save_params(out, params, cfg))
     save_params(out, params, cfg)
     write_json(

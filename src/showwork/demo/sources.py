@@ -201,7 +201,7 @@ def _row(
     expected = "duplicate" if of else "kept" if reason is None else "rejected"
     if expected == "rejected" and (drawn or defect in READABLE_NOT):
         expected = "dropped"
-    truth = {
+    truth: dict[str, Any] = {
         "source_row": source_row,
         "defect": defect,
         "family": puzzle.family,
@@ -263,8 +263,8 @@ def write_parquet(folder: Path, rows: list[Row]) -> list[Path]:
     for shard in range(SHARDS):
         part = rows[shard * size : (shard + 1) * size]
         columns = {
-            "prompt": [row.cells.question.encode() for row in part],
-            "response": [None if row.cells.response is None else _spoilt(_marked(row).encode()) for row in part],
+            "prompt": [(row.cells.question or "").encode() for row in part],
+            "response": [None if (text := _marked(row)) is None else _spoilt(text.encode()) for row in part],
         }
         table = pa.table(
             {name: pc.cast(pa.array(cells, pa.binary()), options=unchecked) for name, cells in columns.items()}
@@ -281,8 +281,9 @@ _BROKEN, _SURROGATE = "\ue000", "\ue001"
 
 
 def _marked(row: Row) -> str | None:
+    """The text that a source's last column holds, with a stand-in where it is to be spoilt."""
     text = row.cells.trace if row.cells.response is None else row.cells.response
-    if row.defect == "null" or row.defect == "absent":
+    if text is None or row.defect in ("null", "absent"):
         return None
     mark = {"bad_utf8": _BROKEN, "lone_surrogate": _SURROGATE}.get(row.defect or "", "")
     return f"{text[:20]}{mark}{text[20:]}" if mark else text
