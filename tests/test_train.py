@@ -140,7 +140,7 @@ def test_a_second_trainer_is_refused_and_leaves_nothing(folder, capsys):
 
 def test_a_session_goes_on_from_an_earlier_adapter(folder):
     start = ("--start", "results/train/s/manifest.json")
-    later = settings(name="s2", learning_rate=1e-3)
+    later = settings(name="s2", learning_rate=2e-2)
     assert run(later, *start, out="results/train/s2") == 0
     assert history("results/train/s2")[0]["loss"] < history()[0]["loss"]
     manifest = json.loads(Path("results/train/s2/manifest.json").read_text())
@@ -163,9 +163,8 @@ def test_all_weights_can_be_trained_and_gone_on_from(folder):
     base = load_file("base/model.safetensors")
     assert weights.keys() == base.keys()
     assert all((weights[name] != base[name]).any() for name in base)
-    again = settings(adapter=None, max_steps=3, epochs=None, learning_rate=1e-3)
     start = ("--start", "results/train/full/manifest.json")
-    assert run(again, *start, out="results/train/full2", work="work/full2") == 0
+    assert run(full, *start, out="results/train/full2", work="work/full2") == 0
     assert history("results/train/full2")[0]["loss"] < history("results/train/full")[0]["loss"]
 
 

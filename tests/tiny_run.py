@@ -82,7 +82,12 @@ def process(folder: Path, arguments: list[str], **more: Any) -> subprocess.Popen
     return subprocess.Popen(
         [sys.executable, "-m", "showwork.train", *arguments],
         cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[1] / "src"), "JAX_PLATFORMS": "cpu"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(Path(__file__).parents[1] / "src"),
+            "JAX_PLATFORMS": "cpu",
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        },
         stderr=subprocess.PIPE,
         text=True,
         **more,

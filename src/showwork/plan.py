@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from showwork.foundation.files import write_json, write_text
 from showwork.foundation.manifest import read_checked, read_manifest
 from showwork.foundation.stage import Say, run_stage
-from showwork.learn.device import compile_cache, memory_for_activations
+from showwork.learn.device import compile_cache, matmul_speed, memory_for_activations
 from showwork.learn.flops import Work, useful, work_of
 from showwork.learn.session import Session, micro_rows, session
 from showwork.model.lora import count_params
@@ -31,7 +30,6 @@ from showwork.tokens.base import base_folder
 from showwork.tokens.packing import DTYPES
 
 SHARE_OF_MATMUL = 0.4  # of a plain product's speed that a training step is taken to reach; the prediction says so
-MATMUL_SECONDS = 0.5
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,30 +125,12 @@ def memory(made: Session, params: Any, micro: int) -> dict[str, Any]:
 
 def predicted(total: int, made: Session) -> dict[str, Any]:
     """Seconds on the device at hand, from the speed of one product of the feed-forward's shape."""
-    speed = matmul_speed(made)
+    speed = matmul_speed(made.cfg.width, made.cfg.ffw_width, made.dtype)
     return {
         "matmul_flops_per_second": round(speed),
         "assumed_share_of_matmul": SHARE_OF_MATMUL,
         "seconds": round(total / (speed * SHARE_OF_MATMUL), 1),
     }
-
-
-def matmul_speed(made: Session) -> float:
-    """Operations per second of [2048, D] x [D, F] in the session's dtype, measured for half a second."""
-    width, ffw = made.cfg.width, made.cfg.ffw_width
-    x, w = (jnp.ones(shape, made.dtype) for shape in ((2048, width), (ffw, width)))
-
-    @jax.jit
-    def product(x: jax.Array, w: jax.Array) -> jax.Array:
-        return jax.lax.dot_general(x, w, (((1,), (1,)), ((), ())))
-
-    product(x, w).block_until_ready()
-    best, end = float("inf"), time.monotonic() + MATMUL_SECONDS
-    while time.monotonic() < end:
-        begun = time.perf_counter()
-        product(x, w).block_until_ready()
-        best = min(best, time.perf_counter() - begun)
-    return 2 * 2048 * width * ffw / best
 
 
 def as_text(plan: dict[str, Any]) -> str:

@@ -14,11 +14,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +30,11 @@ from showwork.foundation.provenance import code_version
 from showwork.foundation.stage import Say, run_stage
 from showwork.learn.checkpoint import Checkpoints, History, environment, only_trainer
 from showwork.learn.data import Order, batch
-from showwork.learn.device import compile_cache, keep_freed_memory, memory_for_activations
+from showwork.learn.device import compile_cache, keep_freed_memory, matmul_speed, memory_for_activations
+from showwork.learn.flops import useful, work_of
 from showwork.learn.health import relative_change, share_moved
 from showwork.learn.loop import Interrupted, listening, train
+from showwork.learn.pace import Pace
 from showwork.learn.session import Session, micro_rows, session
 from showwork.model.lora import from_peft, to_peft
 from showwork.model.params import HF_NAMES, load_params, read_config, save_params
@@ -62,6 +62,7 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
     Raises:
       ValueError: inputs that do not belong together, another trainer at work, steps that are not finite.
     """
+    keep_freed_memory()
     name = settings["name"]
     with only_trainer(args.work / name / "lock", name), listening() as interrupted:
         folder = base_folder(args.base, weights=True)
@@ -77,7 +78,6 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
             say(f"{home.parent} also holds checkpoints of other settings, data or code: {', '.join(others)}")
 
         frozen, trainable = starting_point(args, made, folder)
-        keep_freed_memory()
         micro = args.micro_rows or micro_rows(made, memory_for_activations())
         if made.rows_per_step % micro:
             raise ValueError(f"--micro-rows is {micro} but must divide the {made.rows_per_step} rows of a step")
@@ -212,31 +212,20 @@ def run(
     def look(now: dict[str, Any]) -> dict[str, Any]:
         return {} if made.full else measured(begun, now["trainable"], frozen["layers"])
 
-    clock = {"last": time.monotonic(), "tokens": 0}
+    pace = made_pace(made, frozen or trainable, packed)
 
     def report(done: int, numbers: dict[str, Any]) -> None:
-        now = time.monotonic()
         numbers = {key: int(value) if key in ("tokens", "loss_tokens") else value for key, value in numbers.items()}
         history.add({"step": done, **numbers})
-        if "first" not in clock:  # compiling belongs to no speed
-            clock.update(first=now, steps=done)
-        else:
-            clock["tokens"] += numbers["tokens"]
-        took = now - clock["first"]
-        timing.add(
-            {"step": done, "seconds": round(now - clock["last"], 4), "tokens": numbers["tokens"], "peak_bytes": peak()}
-        )
-        clock["last"] = now
-        minutes, seconds = divmod(int(took / max(1, done - clock["steps"]) * (made.steps - done)), 60)
+        timing.add(pace.step(done, numbers["tokens"]))
         loss = "not finite" if numbers["loss"] is None else f"{numbers['loss']:.4f}"
-        pace = f"  {clock['tokens'] / took:,.0f} tokens/s  {minutes}:{seconds:02} left" if took else "  compiled"
-        say.progress(done, made.steps, f"loss {loss}{pace}")
+        say.progress(done, made.steps, f"loss {loss}  {pace}")
 
     def checkpoint(done: int, now: dict[str, Any]) -> None:
         checkpoints.save(done, now, {"environment": here, "history": history.position()})
 
     try:
-        return train(
+        state = train(
             state,
             made.step(),
             frozen,
@@ -249,6 +238,8 @@ def run(
             checkpoint=checkpoint,
             interrupted=interrupted,
         )
+        say(pace.summary())
+        return state
     except Interrupted as stopped:
         checkpoints.wait()
         say.exit(
@@ -258,6 +249,14 @@ def run(
         checkpoints.close()
         history.close()
         timing.close()
+
+
+def made_pace(made: Session, params: Any, packed: PackedArrays) -> Pace:
+    """What speeds are held against: useful operations a token, and a matrix product measured now."""
+    total = work_of(packed.positions, packed.segment_ids, packed.loss_mask, made.cfg.window)
+    rank = 0 if made.full else made.train["adapter"]["rank"]
+    needed = useful(made.cfg, params["embed"].shape[0], total, made.modules, rank)
+    return Pace(made.steps, needed / total.tokens, matmul_speed(made.cfg.width, made.cfg.ffw_width, made.dtype))
 
 
 def leave(
@@ -300,12 +299,6 @@ def leave(
         identity=home.name,
         parts=parts,
     )
-
-
-def peak() -> int:
-    """Peak memory in bytes: of the device where it says, else of this process."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    return stats.get("peak_bytes_in_use") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

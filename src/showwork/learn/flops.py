@@ -17,6 +17,8 @@ from showwork.model.config import GemmaConfig
 from showwork.model.gemma import MODULES
 from showwork.model.params import layer_shapes
 
+ROWS_AT_ONCE = 4096  # of memory-mapped rows
+
 
 @dataclass(frozen=True)
 class Work:
@@ -34,9 +36,13 @@ def work_of(positions: np.ndarray, segment_ids: np.ndarray, loss_mask: np.ndarra
     >>> work_of(np.array([[0, 1, 2, 0]]), np.array([[1, 1, 1, 0]]), np.array([[0, 0, 1, 0]]), window=2)
     Work(tokens=3, loss_tokens=1, global_pairs=6, local_pairs=5)
     """
-    seen = np.asarray(positions, np.int64)[np.asarray(segment_ids) > 0] + 1
-    local = seen if window is None else np.minimum(seen, window)
-    return Work(len(seen), int(np.sum(loss_mask, dtype=np.int64)), int(seen.sum()), int(local.sum()))
+    counts = np.zeros(4, np.int64)
+    for start in range(0, len(positions), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        seen = np.asarray(positions[part])[np.asarray(segment_ids[part]) > 0] + 1
+        local = seen if window is None else np.minimum(seen, window)
+        counts += [len(seen), *(np.sum(a, dtype=np.int64) for a in (loss_mask[part], seen, local))]
+    return Work(*map(int, counts))
 
 
 def linear_parameters(cfg: GemmaConfig) -> int:
