@@ -55,7 +55,7 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
     total = work_of(arrays["positions"], arrays["segment_ids"], arrays["loss_mask"], made.cfg.window)
     plan = rows_and_steps(settings["name"], made, counts, total) | parameters(made, params)
     plan["operations"] = operations(made, params, total, plan["epochs_seen"])
-    plan["memory"] = memory(made, params, micro_rows(made, memory_for_activations()))
+    plan["memory"] = memory(made, params, micro_rows(made, made.rows_per_step, memory_for_activations()))
     plan["time"] = predicted(plan["operations"]["useful_total"], made)
     write_json(args.json, plan)
     text = as_text(plan)

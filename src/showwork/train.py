@@ -34,6 +34,7 @@ from showwork.learn.device import compile_cache, keep_freed_memory, matmul_speed
 from showwork.learn.flops import useful, work_of
 from showwork.learn.health import relative_change, share_moved
 from showwork.learn.loop import Interrupted, listening, train
+from showwork.learn.mesh import KINDS, Devices
 from showwork.learn.pace import Pace
 from showwork.learn.session import Session, micro_rows, session
 from showwork.model.lora import from_peft, to_peft
@@ -53,7 +54,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints; not an output")
     for name in ("adapter", "history", "manifest"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--micro-rows", type=int, help="packed rows at a time; none: as many as memory takes")
+    parser.add_argument("--micro-rows", type=int, help="packed rows at a time on each device; none: what memory takes")
+    parser.add_argument("--mesh", choices=KINDS, help="how several devices share the work; none: rows split over all")
 
 
 def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
@@ -78,10 +80,9 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
             say(f"{home.parent} also holds checkpoints of other settings, data or code: {', '.join(others)}")
 
         frozen, trainable = starting_point(args, made, folder)
-        micro = args.micro_rows or micro_rows(made, memory_for_activations())
-        if made.rows_per_step % micro:
-            raise ValueError(f"--micro-rows is {micro} but must divide the {made.rows_per_step} rows of a step")
-        state = run(made, frozen, trainable, packed, parts["rows"], home, micro, interrupted, say)
+        devices = Devices(args.mesh)
+        micro = rows_at_a_time(made, devices, args.micro_rows)
+        state = run(made, frozen, trainable, packed, parts["rows"], home, devices, micro, interrupted, say)
         leave(args, settings, made, state, home, parts)
         say(f"{made.steps:,} steps done; {int(state['skipped'])} skipped; adapter in {args.adapter}")
 
@@ -170,13 +171,14 @@ def run(
     packed: PackedArrays,
     rows: str,
     home: Path,
+    devices: Devices,
     micro: int,
     interrupted,
     say: Say,
 ) -> dict[str, Any]:
     """From the newest valid checkpoint, or from the start, to the last step."""
     order = Order(len(packed), made.rows_per_step, rows, made.seed)
-    here = environment(micro_rows=micro, remat=made.train["remat"])
+    here = environment(micro_rows=micro, remat=made.train["remat"], mesh=devices.kind)
     history, timing = History(home / "history.jsonl"), History(home / "timing.jsonl")
     checkpoints = Checkpoints(home / "checkpoints")
     begun = None if made.full else jax.tree.map(np.array, trainable)
@@ -187,7 +189,7 @@ def run(
 
     found = checkpoints.restore(state, accept, say)
     if found:
-        state, cursor = jax.device_put(found[0]), found[1]
+        state, cursor = found
         start = cursor["step"]
         say(f"goes on after step {start:,} of {made.steps:,}")
         for key in sorted(here):
@@ -203,6 +205,9 @@ def run(
         f"{order.steps_per_epoch:,} steps an epoch, {sum(leaf.size for leaf in jax.tree.leaves(trainable)):,} parameters trained "
         f"on {here['threads']} threads, {here['devices']} x {here['device']}"
     )
+
+    frozen = devices.place(frozen, split=True)
+    state = jax.device_put(devices.place(state, split=made.full))
 
     @jax.jit
     def measured(begun: Any, now: Any, layers: Any) -> dict[str, Any]:
@@ -227,9 +232,9 @@ def run(
     try:
         state = train(
             state,
-            made.step(),
+            made.step(devices.mesh),
             frozen,
-            lambda number: batch(packed, order.rows_at(number), made.rows_per_step, micro),
+            lambda number: devices.place_batch(batch(packed, order.rows_at(number), made.rows_per_step, micro)),
             start=start,
             stop=made.steps,
             look_every=made.train["checkpoint_every_steps"],
@@ -249,6 +254,24 @@ def run(
         checkpoints.close()
         history.close()
         timing.close()
+
+
+def rows_at_a_time(made: Session, devices: Devices, wanted: int | None) -> int:
+    """Rows of a micro-batch over all devices.
+
+    Raises:
+      ValueError: a step's rows cannot be split so.
+    """
+    if made.rows_per_step % devices.count:
+        raise ValueError(
+            f"train: a step has {made.rows_per_step} rows, which {devices.count} devices cannot share evenly; let "
+            f"batch_size x gradient_accumulation be a multiple of {devices.count}, or give --mesh single"
+        )
+    own = made.rows_per_step // devices.count
+    micro = wanted or micro_rows(made, own, memory_for_activations())
+    if own % micro:
+        raise ValueError(f"--micro-rows is {micro} but must divide the {own} rows that each device has of a step")
+    return micro * devices.count
 
 
 def made_pace(made: Session, params: Any, packed: PackedArrays) -> Pace:

@@ -10,6 +10,7 @@ Source  the chunked ("linear") cross-entropy of arXiv 2411.09009, as plain JAX: 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,6 +117,21 @@ def _passes(states, table, targets, weights, softcap, chunk, train_table, with_g
         return loss, None, None
     d_states = jnp.zeros_like(states).at[order].set(d_sorted[:tokens], unique_indices=True)
     return loss, d_states, None if d_table is None else d_table.astype(table.dtype)
+
+
+def cross_entropy_over(mesh: jax.sharding.Mesh | None, axis: str, *arrays: jax.Array, **static: Any) -> jax.Array:
+    """`cross_entropy` whose tokens lie split over a mesh axis: each device sorts, chunks and sums its own."""
+    softcap, train_table = static["softcap"], static["train_table"]
+    if mesh is None:
+        return cross_entropy(*arrays, softcap, None, train_table)
+
+    def own(*parts: jax.Array) -> jax.Array:
+        return jax.lax.psum(cross_entropy(*parts, softcap, None, train_table), axis)
+
+    tokens, whole = jax.sharding.PartitionSpec(axis), jax.sharding.PartitionSpec()
+    return jax.shard_map(own, mesh=mesh, in_specs=(tokens, whole, tokens, tokens), out_specs=whole, check_vma=False)(
+        *arrays
+    )
 
 
 def shifted(tokens: jax.Array, loss_mask: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -58,7 +58,7 @@ class Session:
         )()
         return {**counted, "trainable": trainable}
 
-    def step(self) -> Callable[..., Any]:
+    def step(self, mesh: jax.sharding.Mesh | None = None) -> Callable[..., Any]:
         """(state, frozen, batch) -> (state, numbers), jitted, the state donated."""
         adapter = self.train["adapter"] or {}
         loss = supervised_loss(
@@ -68,6 +68,7 @@ class Session:
             remat=self.train["remat"],
             dropout=adapter.get("dropout", 0.0),
             dtype=jnp.dtype(dtype_named(self.dtype)),
+            mesh=mesh,
         )
         rate = schedule(self.train, self.steps)
         step = make_step(loss, adamw(self.train), rate, self.train["clip_norm"], self.seed)
@@ -107,10 +108,10 @@ def session(settings: Mapping[str, Any], hf_config: Mapping[str, Any], num_rows:
     return found
 
 
-def micro_rows(session: Session, memory_bytes: int) -> int:
-    """Packed rows at a time: the largest divisor of a step's rows whose activations fit into `memory_bytes`."""
+def micro_rows(session: Session, rows: int, memory_bytes: int) -> int:
+    """Packed rows at a time on a device: the largest divisor of its `rows` whose activations fit into `memory_bytes`."""
     fitting = max(1, memory_bytes // activation_bytes_per_row(session))
-    return max(n for n in range(1, session.rows_per_step + 1) if session.rows_per_step % n == 0 and n <= fitting)
+    return max(n for n in range(1, rows + 1) if rows % n == 0 and n <= fitting)
 
 
 def activation_bytes_per_row(session: Session) -> int:

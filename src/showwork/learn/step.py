@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from showwork.learn.loss import cross_entropy, shifted
+from showwork.learn.loss import cross_entropy_over, shifted
+from showwork.learn.mesh import AXIS
 from showwork.model.config import GemmaConfig
 from showwork.model.gemma import hidden
 
@@ -39,6 +40,7 @@ def supervised_loss(
     remat: str = "block",
     dropout: float = 0.0,
     dtype: jnp.dtype | None = None,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> LossFunction:
     """The loss of next tokens where `loss_mask` is set.
 
@@ -47,6 +49,7 @@ def supervised_loss(
         adapter beside the frozen model.
       scale, dropout: of the adapter.
       dtype: of the matmuls; None for the parameters' own.
+      mesh: over whose one axis the rows of a micro-batch are split; None on one device.
     """
 
     def loss(trainable: Tree, frozen: Tree, micro: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -66,9 +69,10 @@ def supervised_loss(
         )
         targets, weights = shifted(micro["tokens"], micro["loss_mask"])
         flat = states.reshape(-1, states.shape[-1])
-        total = cross_entropy(
-            flat, params["embed"], targets.reshape(-1), weights.reshape(-1), cfg.final_softcap, None, full
-        )
+        total = cross_entropy_over(
+            mesh, AXIS, flat, params["embed"], targets.reshape(-1), weights.reshape(-1),
+            softcap=cfg.final_softcap, train_table=full,
+        )  # fmt: skip
         return total, {"loss_tokens": jnp.sum(weights), "tokens": jnp.sum(micro["segment_ids"] > 0)}
 
     return loss

@@ -14,10 +14,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from showwork.sources.layouts.rows import BATCH_ROWS, Batch, Row, Source, as_text, bad, missing_column, prefetched
+from showwork.sources.layouts.rows import Batch, Row, Source, as_text, bad, missing_column, prefetched
 from showwork.sources.row_groups import RowGroupFile
 
 PAGE_BUFFER_BYTES = 1 << 20
+TABLE_ROWS = 200
 _LENGTH = struct.Struct("<Q")
 _NULL = b"\xff" * 8
 
@@ -93,8 +94,9 @@ class ParquetSource(Source):
                 if first < end and first + rows > begin:
                     at = first
                     shown.load(footer, group)
+                    pa.default_memory_pool().release_unused()  # else freed pages pile up to a hundred megabytes
                     for batch in opened.iter_batches(
-                        BATCH_ROWS, row_groups=[group], columns=list(self.columns), use_threads=False
+                        TABLE_ROWS, row_groups=[group], columns=list(self.columns), use_threads=False
                     ):
                         low, high = max(begin - at, 0), min(end - at, len(batch))
                         if low < high:
