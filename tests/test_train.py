@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import json
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -258,3 +259,33 @@ def test_killed_and_stopped_runs_go_on_to_the_same_bits(tmp_path):
     running = process(tmp_path, command(chosen, "results/whole", "work/whole"))
     running.communicate()
     assert digests(tmp_path / "results/train/s") == digests(tmp_path / "results/whole")
+
+
+def test_eight_devices_learn_what_one_does_and_a_checkpoint_moves_between_them(folder, capsys):
+    full = settings(batch_size=8, gradient_accumulation=1, epochs=None, max_steps=6, adapter=None)
+    assert run(full, out="results/one", work="work/one") == 0
+    running = process(
+        folder,
+        command(full, "results/eight", "work/eight", "--mesh", "fsdp"),
+        extra={"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+    )
+    _, said = running.communicate()
+    assert running.returncode == 0, said
+    assert "8 x cpu" in said
+    agree(history("results/eight"), history("results/one"))
+
+    for path in Path("work/eight/s").glob("*/checkpoints/6"):
+        shutil.rmtree(path)
+    capsys.readouterr()
+    assert run(full, out="results/moved", work="work/eight") == 0
+    said = capsys.readouterr().err
+    assert "goes on after step 4 of 6" in said
+    assert "warning: mesh was 'fsdp' when the checkpoint was written and is 'single' now" in said
+    agree(history("results/moved"), history("results/one"))
+
+
+def agree(ours: list[dict], theirs: list[dict]) -> None:
+    """Equal counts, losses within 1e-5."""
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        assert (one["step"], one["loss_tokens"]) == (other["step"], other["loss_tokens"])

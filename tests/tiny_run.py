@@ -77,8 +77,10 @@ def command(chosen: dict[str, Any], out: str = "results/train/s", work: str = "w
     ]  # fmt: skip
 
 
-def process(folder: Path, arguments: list[str], **more: Any) -> subprocess.Popen[str]:
-    """The trainer as a process of its own."""
+def process(
+    folder: Path, arguments: list[str], extra: dict[str, str] | None = None, **more: Any
+) -> subprocess.Popen[str]:
+    """The trainer as a process of its own; `extra` goes into its environment."""
     return subprocess.Popen(
         [sys.executable, "-m", "showwork.train", *arguments],
         cwd=folder,
@@ -87,6 +89,7 @@ def process(folder: Path, arguments: list[str], **more: Any) -> subprocess.Popen
             "PYTHONPATH": str(Path(__file__).parents[1] / "src"),
             "JAX_PLATFORMS": "cpu",
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+            **(extra or {}),
         },
         stderr=subprocess.PIPE,
         text=True,

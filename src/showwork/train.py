@@ -64,7 +64,6 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
     Raises:
       ValueError: inputs that do not belong together, another trainer at work, steps that are not finite.
     """
-    keep_freed_memory()
     name = settings["name"]
     with only_trainer(args.work / name / "lock", name), listening() as interrupted:
         folder = base_folder(args.base, weights=True)
@@ -325,4 +324,5 @@ def leave(
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(run_stage(work, arguments, __doc__))

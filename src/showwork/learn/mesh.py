@@ -1,0 +1,60 @@
+"""Where arrays lie when there is more than one device: rows split over all of them, weights whole or split too.
+
+Takes   a kind: `single`, `data` (every device holds all weights) or `fsdp` (each holds a part of every large weight).
+Leaves  placed trees and batches; the step itself is the same program text for every mesh.
+Source  jax.sharding with automatic partitioning (GSPMD). The result does not depend on the mesh but for rounding, so the
+        mesh is not part of a run's identity, and a checkpoint written on one resumes on another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+KINDS = ("single", "data", "fsdp")
+AXIS = "rows"
+LEAST_SPLIT = 2**12  # entries; smaller arrays are not worth a gather
+
+
+class Devices:
+    """All local devices as one line, or the first alone."""
+
+    def __init__(self, kind: str | None = None):
+        """
+        Raises:
+          ValueError: an unknown kind.
+        """
+        chosen = kind or ("single" if jax.device_count() == 1 else "data")
+        if chosen not in KINDS:
+            raise ValueError(f"--mesh is {chosen!r} but must be one of {', '.join(KINDS)}; correct it in the profile")
+        self.kind = chosen
+        self.mesh = None if chosen == "single" else Mesh(np.array(jax.devices()), (AXIS,))
+
+    @property
+    def count(self) -> int:
+        return 1 if self.mesh is None else self.mesh.size
+
+    def place(self, tree: Any, *, split: bool = False) -> Any:
+        """The tree on the devices; with `split`, and on `fsdp`, large arrays are split along their longest axis."""
+        if self.mesh is None or tree is None:
+            return tree
+        return jax.tree.map(lambda leaf: jax.device_put(leaf, self._sharding(leaf, split)), tree)
+
+    def place_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """[A, M, L] arrays with M split over the devices."""
+        if self.mesh is None:
+            return dict(batch)
+        sharding = NamedSharding(self.mesh, PartitionSpec(None, AXIS, None))
+        return {name: jax.device_put(array, sharding) for name, array in batch.items()}
+
+    def _sharding(self, leaf: Any, split: bool) -> NamedSharding:
+        spec: list[str | None] = [None] * np.ndim(leaf)
+        first = 1 if np.ndim(leaf) == 3 else 0  # of stacked weights axis 0 is the layer, which the scan walks along
+        axes = [axis for axis in range(first, np.ndim(leaf)) if leaf.shape[axis] % self.count == 0]
+        if split and self.kind == "fsdp" and axes and leaf.size >= LEAST_SPLIT:
+            spec[max(axes, key=lambda axis: leaf.shape[axis])] = AXIS
+        return NamedSharding(self.mesh, PartitionSpec(*spec))
