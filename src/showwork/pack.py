@@ -81,7 +81,7 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
     check_kept(settings["name"], counts["by_source"], template["min_kept"])
 
     kept = [i for i, one in enumerate(fitted) if one.example is not None]
-    examples = [fitted[i].example for i in kept]
+    examples = [one.example for one in fitted if one.example is not None]
     rows = shuffle_bins(best_fit_decreasing([len(e) for e in examples], length), settings["seed"])
     paths = {name: getattr(args, name) for name in DTYPES}
     with written(paths, (len(rows), length)) as arrays:
@@ -125,7 +125,8 @@ def fit(records: list[dict[str, Any]], encoder: Encoder, template: dict[str, Any
     def one(number: int) -> Fitted:
         record, prompt, completion = records[number], prompts[number], completions[number]
         whole = joined(prompt, completion)
-        example, cut, reason = whole, 0, ""
+        example: Encoded | None = whole
+        cut, reason = 0, ""
         if len(whole) > room:
             if template["overlong"] == "error":
                 raise ValueError(

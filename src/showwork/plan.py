@@ -112,13 +112,14 @@ def memory(made: Session, params: Any, micro: int) -> dict[str, Any]:
     begun = time.monotonic()
     found = made.step().lower(state, frozen, batch).compile().memory_analysis()
     seconds = time.monotonic() - begun
+    held, temporary = (found.argument_size_in_bytes, found.temp_size_in_bytes) if found else (None, None)
     return {
         "device": jax.devices()[0].device_kind,
         "micro_rows": micro,
         "remat": made.train["remat"],
-        "arguments_bytes": found.argument_size_in_bytes,
-        "temporary_bytes": found.temp_size_in_bytes,
-        "total_bytes": found.argument_size_in_bytes + found.temp_size_in_bytes,
+        "arguments_bytes": held,
+        "temporary_bytes": temporary,
+        "total_bytes": None if held is None else held + temporary,
         "compile_seconds": round(seconds, 1),
     }
 
@@ -146,13 +147,20 @@ def as_text(plan: dict[str, Any]) -> str:
         f"{plan['trained_parameters']:,} parameters trained beside {plan['base_parameters']:,} of the base: {modules}",
         f"{plan['operations']['useful_per_token'] / 1e9:,.3f} GFLOP a token, "
         f"{plan['operations']['useful_total'] / 1e12:,.2f} TFLOP in all (useful work: recomputation is not counted)",
-        f"{memory['total_bytes'] / 2**30:,.2f} GiB on {memory['device']}: {memory['arguments_bytes'] / 2**30:,.2f} weights, "
-        f"adapter and moments, {memory['temporary_bytes'] / 2**30:,.2f} temporary, with {memory['micro_rows']} rows at a "
-        f"time and remat {memory['remat']}",
+        memory_text(memory),
         f"about {clock['seconds'] / 60:,.1f} minutes, taking {clock['assumed_share_of_matmul']:.0%} of the "
         f"{clock['matmul_flops_per_second'] / 1e9:,.0f} GFLOP/s that a plain matrix product reaches here just now",
     ]
     return "\n".join(lines) + "\n"
+
+
+def memory_text(memory: dict[str, Any]) -> str:
+    """One line about memory, also where the compiler does not say."""
+    how = f"with {memory['micro_rows']} rows at a time and remat {memory['remat']}"
+    if memory["total_bytes"] is None:
+        return f"memory unknown on {memory['device']}, whose compiler does not say, {how}"
+    total, held, temporary = (memory[f"{key}_bytes"] / 2**30 for key in ("total", "arguments", "temporary"))
+    return f"{total:,.2f} GiB on {memory['device']}: {held:,.2f} weights, adapter and moments, {temporary:,.2f} temporary, {how}"
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from safetensors.numpy import load_file, save_file
 from showwork.foundation.files import atomic, canonical, write_json
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
 from showwork.foundation.provenance import code_version
-from showwork.foundation.stage import Say, run_stage
+from showwork.foundation.stage import Say, StageExit, run_stage
 from showwork.learn.checkpoint import Checkpoints, History, environment, only_trainer
 from showwork.learn.data import Order, batch
 from showwork.learn.device import compile_cache, keep_freed_memory, matmul_speed, memory_for_activations
@@ -172,7 +173,7 @@ def run(
     home: Path,
     devices: Devices,
     micro: int,
-    interrupted,
+    interrupted: Callable[[], bool],
     say: Say,
 ) -> dict[str, Any]:
     """From the newest valid checkpoint, or from the start, to the last step."""
@@ -246,9 +247,8 @@ def run(
         return state
     except Interrupted as stopped:
         checkpoints.wait()
-        say.exit(
-            INTERRUPTED, f"stopped by a signal after step {stopped.step:,}, checkpointed; run the same command to go on"
-        )
+        text = f"stopped by a signal after step {stopped.step:,}, checkpointed; run the same command to go on"
+        raise StageExit(INTERRUPTED, text) from None
     finally:
         checkpoints.close()
         history.close()

@@ -151,7 +151,7 @@ def digest(named: Mapping[str, np.ndarray]) -> str:
     found = xxhash.xxh3_128()
     for name, array in sorted(named.items()):
         found.update(f"{name} {array.dtype} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        found.update(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
     return found.hexdigest()
 
 

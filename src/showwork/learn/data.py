@@ -58,11 +58,7 @@ def num_steps(train: Mapping[str, Any], num_rows: int) -> int:
         raise ValueError(
             f"train: epochs is {epochs} and max_steps is {most} but exactly one must be given; set the other to null"
         )
-    if most is not None:
-        steps = int(most)
-    else:
-        steps_per_epoch = -(-num_rows // rows_per_step(train))
-        steps = math.ceil(epochs * steps_per_epoch)
+    steps = most if epochs is None else math.ceil(epochs * -(-num_rows // rows_per_step(train)))
     if steps < 1:
         raise ValueError(
             f"train: {'max_steps' if epochs is None else 'epochs'} is {most if epochs is None else epochs} but must be "

@@ -41,7 +41,7 @@ def work_of(positions: np.ndarray, segment_ids: np.ndarray, loss_mask: np.ndarra
         part = slice(start, start + ROWS_AT_ONCE)
         seen = np.asarray(positions[part])[np.asarray(segment_ids[part]) > 0] + 1
         local = seen if window is None else np.minimum(seen, window)
-        counts += [len(seen), *(np.sum(a, dtype=np.int64) for a in (loss_mask[part], seen, local))]
+        counts += np.array([len(seen), *(np.sum(a, dtype=np.int64) for a in (loss_mask[part], seen, local))])
     return Work(*map(int, counts))
 
 

@@ -42,7 +42,8 @@ class Devices:
         """The tree on the devices; with `split`, and on `fsdp`, large arrays are split along their longest axis."""
         if self.mesh is None or tree is None:
             return tree
-        return jax.tree.map(lambda leaf: jax.device_put(leaf, self._sharding(leaf, split)), tree)
+        mesh = self.mesh
+        return jax.tree.map(lambda leaf: jax.device_put(leaf, NamedSharding(mesh, self._split_of(leaf, split))), tree)
 
     def place_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """[A, M, L] arrays with M split over the devices."""
@@ -51,10 +52,10 @@ class Devices:
         sharding = NamedSharding(self.mesh, PartitionSpec(None, AXIS, None))
         return {name: jax.device_put(array, sharding) for name, array in batch.items()}
 
-    def _sharding(self, leaf: Any, split: bool) -> NamedSharding:
+    def _split_of(self, leaf: Any, split: bool) -> PartitionSpec:
         spec: list[str | None] = [None] * np.ndim(leaf)
         first = 1 if np.ndim(leaf) == 3 else 0  # of stacked weights axis 0 is the layer, which the scan walks along
         axes = [axis for axis in range(first, np.ndim(leaf)) if leaf.shape[axis] % self.count == 0]
         if split and self.kind == "fsdp" and axes and leaf.size >= LEAST_SPLIT:
             spec[max(axes, key=lambda axis: leaf.shape[axis])] = AXIS
-        return NamedSharding(self.mesh, PartitionSpec(*spec))
+        return PartitionSpec(*spec)

@@ -53,8 +53,9 @@ class Pace:
             return "nothing was left to train"
         seconds = self._last - (self._first or self._last)
         speed = self._tokens / seconds
+        first = self._last - seconds
         return (
-            f"{clock(int(self._last - self._begun))} minutes, {clock(int(self._first - self._begun))} of them until the "
+            f"{clock(int(self._last - self._begun))} minutes, {clock(int(first - self._begun))} of them until the "
             f"first step; {speed:,.0f} tokens/s, {self._mfu(speed):.0%} of the {self._peak / 1e9:,.0f} GFLOP/s that a "
             "plain matrix product reached at the start"
         )

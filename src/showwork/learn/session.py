@@ -6,7 +6,7 @@ Leaves  a Session: exact integers and the jittable step that train runs and plan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ class Session:
         )()
         return {**counted, "trainable": trainable}
 
-    def step(self, mesh: jax.sharding.Mesh | None = None) -> Callable[..., Any]:
+    def step(self, mesh: jax.sharding.Mesh | None = None) -> jax.stages.Wrapped:
         """(state, frozen, batch) -> (state, numbers), jitted, the state donated."""
         adapter = self.train["adapter"] or {}
         loss = supervised_loss(
