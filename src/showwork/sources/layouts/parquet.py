@@ -18,7 +18,8 @@ from showwork.sources.layouts.rows import Batch, Row, Source, as_text, bad, miss
 from showwork.sources.row_groups import RowGroupFile
 
 PAGE_BUFFER_BYTES = 1 << 20
-TABLE_ROWS = 200
+TABLE_ROWS = 100
+RELEASE_EVERY = 4
 _LENGTH = struct.Struct("<Q")
 _NULL = b"\xff" * 8
 
@@ -56,7 +57,8 @@ class ParquetSource(Source):
     def batches(self, start: int | None = None, stop: int | None = None) -> Iterator[Batch]:
         """Rows start..stop as tables, read in a second thread; whole text columns never become Python strings."""
         start, stop = self.first_row + 1 if start is None else start, self._last() if stop is None else stop
-        return prefetched(self._made(first, batch) for first, batch in self._bounded(start, stop))
+        for first, batch in prefetched(self._bounded(start, stop)):
+            yield self._made(first, batch)
 
     def _made(self, first: int, batch: pa.RecordBatch) -> Batch:
         table = self._validated(batch)
@@ -94,7 +96,10 @@ class ParquetSource(Source):
                 if first < end and first + rows > begin:
                     at = first
                     shown.load(footer, group)
-                    pa.default_memory_pool().release_unused()  # else freed pages pile up to a hundred megabytes
+                    if (
+                        group % RELEASE_EVERY == 0
+                    ):  # freed pages pile up to a hundred megabytes, but cost time to get back
+                        pa.default_memory_pool().release_unused()
                     for batch in opened.iter_batches(
                         TABLE_ROWS, row_groups=[group], columns=list(self.columns), use_threads=False
                     ):

@@ -226,7 +226,7 @@ def estimate(files: Sequence[Path], count: Callable[[bytes], int]) -> int:
     return round(total)
 
 
-def prefetched(items: Iterator[T], ahead: int = 2) -> Iterator[T]:
+def prefetched(items: Iterator[T], ahead: int = 1) -> Iterator[T]:
     """The same items in the same order, made in a second thread while the caller works on the ones before."""
     end: Any = object()
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
