@@ -19,7 +19,7 @@ from showwork.sources.row_groups import RowGroupFile
 
 PAGE_BUFFER_BYTES = 1 << 20
 TABLE_ROWS = 100
-RELEASE_EVERY = 4
+RELEASE_EVERY = 8
 _LENGTH = struct.Struct("<Q")
 _NULL = b"\xff" * 8
 
