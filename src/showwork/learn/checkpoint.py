@@ -72,10 +72,7 @@ class Checkpoints:
                 continue
             try:
                 cursor = self._manager.restore(step, args=ocp.args.Composite(cursor=ocp.args.JsonRestore()))["cursor"]
-                wanted = {
-                    name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=_host())
-                    for name, leaf in flat(like).items()
-                }
+                wanted = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in flat(like).items()}
                 restore = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
                 named = {n: np.asarray(a) for n, a in self._manager.restore(step, args=restore)["state"].items()}
                 problem = (
@@ -134,10 +131,6 @@ def _file_digest(path: Path) -> str:
         while part := file.read(1 << 24):
             found.update(part)
     return found.hexdigest()
-
-
-def _host() -> jax.sharding.Sharding:
-    return jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
 
 
 def flat(tree: Any) -> dict[str, Any]:
