@@ -40,7 +40,7 @@ def _code_version(module: str, root: Path) -> str:
     if _file(module, root) is None:
         raise ModuleNotFoundError(f"no module {module} under {root}")
     sources = closure(module, root=root)
-    text = "\0".join(f"{name}\n{bare(source)}" for name, source in sorted(sources.items()))
+    text = "\0".join(f"{name}\n{_bare(source)}" for name, source in sorted(sources.items()))
     text += "".join(f"\0{name} {sha256_file(path)}" for name, path in sorted(_package_files(sources, root)))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -57,8 +57,14 @@ def closure(module: str, *, root: Path = ROOT) -> dict[str, str]:
         seen[name] = source = file.read_text("utf-8")
         parts = name.split(".")
         todo += [".".join(parts[:i]) for i in range(1, len(parts))]
-        todo += _imports(ast.parse(source), name if file.name == "__init__.py" else name.rpartition(".")[0])
+        todo += _imports(source, name if file.name == "__init__.py" else name.rpartition(".")[0])
     return seen
+
+
+@functools.cache
+def _bare(source: str) -> str:
+    """`bare`, once for a module that many stages import."""
+    return bare(source)
 
 
 def bare(source: str) -> str:
@@ -126,13 +132,15 @@ def _file(module: str, root: Path) -> Path | None:
     return next((f for f in (base.with_suffix(".py"), base / "__init__.py") if f.is_file()), None)
 
 
-def _imports(tree: ast.AST, package: str) -> Iterator[str]:
-    for node in ast.walk(tree):
+@functools.cache
+def _imports(source: str, package: str) -> list[str]:
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".")
             up = parts[: len(parts) - node.level + 1] if node.level else []
             base = ".".join([*up, *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return found
