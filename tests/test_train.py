@@ -21,8 +21,6 @@ from showwork.foundation.files import sha256_file
 from showwork.foundation.stage import run_stage
 from showwork.model.params import save_params
 
-pytestmark = pytest.mark.xdist_group("train")  # one worker, so that the session they share is trained once
-
 OUTPUTS = ("adapter/adapter.safetensors", "adapter/adapter.json", "history.jsonl", "manifest.json")
 
 

@@ -15,8 +15,6 @@ from showwork.learn.step import accumulated, initial_state, make_step, supervise
 from showwork.model.gemma import hidden
 from showwork.model.lora import init_lora, match_targets
 
-pytestmark = pytest.mark.xdist_group("step")  # one worker, so that each program is compiled once
-
 PARAMS = random_params()
 KEY = jax.random.key(0)
 TRAIN = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0}

@@ -9,7 +9,6 @@ rule download:
         manifest="results/download/{sample}.json",
     log:
         "logs/download/{sample}.log",
-    retries: 0
     conda:
         "../../envs/data.yaml"
     params:

@@ -14,7 +14,7 @@ Source: one-permutation MinHash (Li, Owen and Zhang, 2012) with optimal densific
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -192,9 +192,3 @@ def near_duplicates(texts: Sequence[str], threshold: float, *, references: int =
     sets = [shingler(text) for text in texts]
     pairs = candidates(np.stack([sketch(s) for s in sets]), threshold) if sets else np.zeros((0, 2), np.int64)
     return repeats(pairs, dict(enumerate(sets)), threshold, references=references)
-
-
-def sketches_of(texts: Iterable[str], shingler: Shingler) -> Iterator[np.ndarray]:
-    """The sketch of each text, in order."""
-    for text in texts:
-        yield sketch(shingler(text))
