@@ -71,7 +71,7 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         name=settings["name"],
         settings=settings,
         inputs={read_manifest(m)["name"]: m for m in args.records},
-        files={"prompts": args.prompts},
+        files={"prompts": sink.file},
         counts={
             "records": records,
             "questions": len(asked),

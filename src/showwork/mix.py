@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from showwork.foundation.files import write_json
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
+from showwork.foundation.overlap import Behind, ahead
 from showwork.foundation.schema import RECORD
 from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import ParquetSink, read_rows
@@ -34,7 +35,6 @@ from showwork.records.certificate import KINDS, certificate
 from showwork.records.ids import order_key
 from showwork.records.keeping import Earlier, Exact
 from showwork.records.near import NearSearch
-from showwork.records.overlap import Behind, ahead
 from showwork.records.shuffle import Shuffle
 
 REMOVED = pa.schema(
@@ -117,7 +117,7 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         name=settings["name"],
         settings=settings,
         inputs={**{n: p for n, (_, p) in samples.items()}, "heldout": args.heldout, **_named(args.earlier)},
-        files={"train": args.train, "removed": args.removed, "disjoint": args.disjoint},
+        files={"train": train.file, "removed": out.file, "disjoint": args.disjoint},
         counts={"records": total, "train": train.rows, "removed": dict(sorted(reasons.items())), "samples": branches},
         digest=train.digest,
         tree=drawn,

@@ -25,6 +25,7 @@ from typing import Any
 import pyarrow as pa
 
 from showwork.foundation.manifest import read_manifest, write_manifest
+from showwork.foundation.overlap import Behind
 from showwork.foundation.schema import DROPPED
 from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import ParquetSink
@@ -74,7 +75,7 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         name=settings["name"],
         settings=settings,
         inputs={"download": args.download},
-        files={"rows": args.rows, "dropped": args.dropped},
+        files={"rows": rows.file, "dropped": dropped.file},
         counts=counts,
         digest=rows.digest,
         columns=list(source.columns),
@@ -107,16 +108,17 @@ def _as_they_stand(source: Source, settings: Settings, rows: ParquetSink, droppe
     """full and first_n: every row of the slice, but for those that cannot be read."""
     start, stop = settings["start"], settings["stop"]
     ids, reasons, seen = RowIds(), Counter[str](), 0
-    total = stop - start + 1 if stop else source.num_rows or 0
-    for batch in source.batches(start, stop):
-        table = batch.table
-        names = [ids.of_digest(d) for d in batch.digests]
-        columns = [*table.columns, pa.array(names), pa.array(list(batch.source_rows), pa.int64())]
-        rows.write(pa.RecordBatch.from_arrays(columns, names=[*table.schema.names, *OWN]))
-        dropped.write([_unreadable(source.name, i, bad, ids) for i, bad in batch.bad])
-        reasons.update(bad.reason for _, bad in batch.bad)
-        seen += table.num_rows + len(batch.bad)
-        say.progress(seen, max(total, seen), "rows")
+    total = stop - start + 1 if stop else source.estimated_rows() or 0
+    with Behind(depth=1) as later:
+        for batch in source.batches(start, stop):
+            table = batch.table
+            names = [ids.of_digest(d) for d in batch.digests]
+            columns = [*table.columns, pa.array(names), pa.array(list(batch.source_rows), pa.int64())]
+            later(rows.write, pa.RecordBatch.from_arrays(columns, names=[*table.schema.names, *OWN]))
+            later(dropped.write, [_unreadable(source.name, i, bad, ids) for i, bad in batch.bad])
+            reasons.update(bad.reason for _, bad in batch.bad)
+            seen += table.num_rows + len(batch.bad)
+            say.progress(seen, total, "rows")
     return {
         "rows_in_reach": seen,
         "looked_at": seen,

@@ -25,6 +25,7 @@ from typing import Any
 import pyarrow as pa
 
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
+from showwork.foundation.overlap import Behind, ahead
 from showwork.foundation.schema import RECORD, REJECTED
 from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import ParquetSink, read_rows
@@ -33,7 +34,6 @@ from showwork.records.guard import listed, require
 from showwork.records.ids import question_id, record_id
 from showwork.records.judge import Judge
 from showwork.records.lengths import percentiles
-from showwork.records.overlap import Behind, ahead
 from showwork.records.parse import Rejected
 from showwork.records.prose import not_prose
 
@@ -91,7 +91,7 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         name=settings["name"],
         settings=settings,
         inputs={"sample": args.sample},
-        files={"records": args.records, "rejected": args.rejected},
+        files={"records": records.file, "rejected": rejected.file},
         counts=counts,
         digest=records.digest,
         characters={name: percentiles(lengths) for name, lengths in sorted(tally.lengths.items())},

@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from showwork.foundation.files import atomic, canonical, read_json, sha256_file, write_json, write_text
-from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
+from showwork.foundation import files
+from showwork.foundation.files import HashingFile, atomic, canonical, read_json, sha256_file, write_json, write_text
+from showwork.foundation.manifest import describe, read_checked, read_manifest, write_manifest
 from showwork.foundation.tables import LogicalDigest, ParquetSink, read_rows, write_table
 
 SCHEMA = pa.schema([("name", pa.string()), ("count", pa.int64())])
@@ -99,6 +100,23 @@ def test_digest_tells_null_from_empty_and_order() -> None:
         return logical.hexdigest()
 
     assert len({digest(ROWS), digest(ROWS[::-1]), digest([{**r, "name": r["name"] or ""} for r in ROWS])}) == 3
+
+
+def test_what_a_table_says_of_its_file_is_what_lies_on_disk(tmp_path: Path) -> None:
+    sink = write_table(tmp_path / "x.parquet", SCHEMA, [ROWS] * 50)
+    path = tmp_path / "x.parquet"
+    assert (sink.file.path, sink.file.bytes, sink.file.sha256) == (path, path.stat().st_size, sha256_file(path))
+    assert describe(sink.file, tmp_path) == describe(path, tmp_path)
+
+
+def test_hashing_file_hashes_and_keeps_every_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "FLUSH_BYTES", 1000)
+    pieces = [bytes([i]) * (i * 37) for i in range(200)]
+    with HashingFile(tmp_path / "x") as f:
+        for piece in pieces:
+            assert f.write(piece) == len(piece)
+    assert (tmp_path / "x").read_bytes() == b"".join(pieces)
+    assert (f.bytes, f.sha256) == (sum(map(len, pieces)), sha256_file(tmp_path / "x"))
 
 
 def test_failed_table_leaves_nothing(tmp_path: Path) -> None:

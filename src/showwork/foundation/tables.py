@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from showwork.foundation.files import atomic
+from showwork.foundation.files import HashingFile, Written, atomic
+from showwork.foundation.overlap import Behind
 
 COMPRESSION_LEVEL = 1
 """Of zstd. Level 3 with dictionaries on texts took 1.73 s where this takes 0.73 s, for 13 % fewer bytes (one table)."""
@@ -82,14 +83,15 @@ def _shape_and_content(array: pa.Array) -> tuple[bytes, Any]:
 class ParquetSink:
     """A parquet file in the making: `with ParquetSink(path, schema) as sink: sink.write(rows)`.
 
-    Nothing stands under `path` until the block ends without an error. `digest` and `rows` are final after the block.
+    Nothing stands under `path` until the block ends without an error. `digest`, `rows` and `file` are final after it.
     """
 
-    def __init__(self, path: Path | str, schema: pa.Schema, *, row_group_rows: int = 2000) -> None:
+    def __init__(self, path: Path | str, schema: pa.Schema, *, row_group_rows: int = 1000) -> None:
         self.path = Path(path)
         self.schema = schema
         self.rows = 0
         self.digest = ""
+        self.file = Written(self.path, 0, "")
         self._row_group_rows = row_group_rows
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
@@ -98,9 +100,11 @@ class ParquetSink:
 
     def __enter__(self) -> ParquetSink:
         part = self._stack.enter_context(atomic(self.path))
+        self._bytes = self._stack.enter_context(HashingFile(part))
+        self._beside = self._stack.enter_context(Behind(depth=2))
         self._writer = self._stack.enter_context(
             pq.ParquetWriter(
-                part,
+                self._bytes,
                 self.schema,
                 compression="zstd",
                 compression_level=COMPRESSION_LEVEL,
@@ -120,7 +124,7 @@ class ParquetSink:
             table = pa.Table.from_pylist(list(rows), schema=self.schema)
         if not table.num_rows:
             return
-        self._logical.update(table)
+        self._beside(self._logical.update, table)
         self.rows += table.num_rows
         self._pending.append(table)
         self._pending_rows += table.num_rows
@@ -129,7 +133,10 @@ class ParquetSink:
 
     def _flush(self, count: int) -> None:
         table = pa.concat_tables(self._pending)
-        self._writer.write_table(table.slice(0, count).combine_chunks(), row_group_size=self._row_group_rows)
+        group = table.slice(0, count)
+        if any(column.num_chunks > 1 for column in group.columns):
+            group = group.combine_chunks()  # the writer cuts pages at the ends of chunks, wherever these came from
+        self._writer.write_table(group, row_group_size=self._row_group_rows)
         rest = table.slice(count)
         self._pending, self._pending_rows = ([rest], rest.num_rows) if rest.num_rows else ([], 0)
 
@@ -144,6 +151,7 @@ class ParquetSink:
                 raise
         self._stack.__exit__(kind, error, trace)
         self.digest = self._logical.hexdigest()
+        self.file = Written(self.path, self._bytes.bytes, self._bytes.sha256)
 
 
 def write_table(

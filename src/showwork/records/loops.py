@@ -24,6 +24,9 @@ TAIL_REPEATS, TAIL_COVERED, TAIL_COVERED_SIGNS = 4, 200, 1000
 """How often the unit stands at the end, characters that makes at least, and the same where the unit has no letter."""
 PROBE, PROBES, PROBE_COUNT, REACH = 20, 12, 4, 4000
 """Characters of a piece, how many are taken, how often one must come, within how many characters it must come again."""
+FAR = 4
+"""Every fourth piece looks as far as that; the others as far as these would miss: a unit that comes four times and is longer
+than a ninth of the text spans the distance between two of these before it comes for the last time."""
 RUN = 4
 """Words in a run."""
 COVERED_WORDS = 24
@@ -78,10 +81,12 @@ def _suspicious(text: str) -> bool:
     size = len(text)
     if size < 4 * PROBE:
         return False
-    starts = [size * i // PROBES for i in range(PROBES)] + [size - d for d in (150, 400, 1000) if size > d]
-    for start in starts:
+    near, find = min(REACH, max(size // 9, 4 * PROBE)), text.find
+    looks = [(size * i // PROBES, near if i % FAR else REACH) for i in range(PROBES)]
+    looks += [(size - back, back) for back in (150, 400, 1000) if size > back]
+    for start, reach in looks:
         probe = text[start : start + PROBE]
-        again = text.find(probe, start + 1, start + REACH)
+        again = find(probe, start + 1, start + reach)
         if again >= 0:
             around = (PROBE_COUNT + 1) * max(again - start, PROBE)
             if text.count(probe, max(0, start - around), start + around) >= PROBE_COUNT and _WORD.search(probe):

@@ -33,7 +33,7 @@ def neutralize(text: str) -> tuple[str, list[str]]:
     found: list[str] = _PATTERN.findall(text) if "<" in text else []
     if found:
         text = _PATTERN.sub(lambda m: f"‹{m.group()[1:-1]}›", text)
-    for token in _SQUARE:
+    for token in _SQUARE if "[" in text else ():
         if token in text:
             found += [token] * text.count(token)
             text = text.replace(token, f"⟦{token[1:-1]}⟧")

@@ -37,7 +37,7 @@ the first file's first row, not 0 when a download left out the shards before a s
 place, the sharding, the thread or on n (samples nest). Equal rows have equal keys and are drawn together: only so is the
 selected set order-independent and mergeable in memory bounded by the sample. For ``jsonl`` and ``json_object`` the content is the
 row's JSON bytes (the key of the one big object is no part of it); for ``csv`` and ``parquet`` it is the columns.
-``row_id`` comes from ``sources.identity.RowIds``: ``RowIds().of(row)`` -> 32 hex, blake2b-128 over the columns and
+``row_id`` comes from ``sources.identity.RowIds``: ``RowIds().of(row)`` -> 32 hex, over the columns' digest and
 the occurrence number among equal rows seen by that RowIds; ``RowIds().of_digest(digest)`` for the digests of a batch.
 """
 

@@ -11,12 +11,14 @@ wrong_width. A quote that is never closed would swallow the rest, so it is an er
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TextIO
 
-from showwork.sources.layouts.rows import Bad, Columns, Row, Source, bad, missing_column
+from showwork.sources.layouts.rows import Columns, Row, Source, bad, missing_column
 
 FIELD_LIMIT = 2**31 - 1
 _STRAY = re.compile(r"\s*|Unnamed: \d+")
@@ -64,14 +66,12 @@ class CsvSource(Source):
             yield from self._read_part(file)
 
     def _read_part(self, file: Path) -> Iterator[Row]:
-        with _open(file) as f:
-            seen: list[str] = []
-            reader = csv.reader(_remember(f, seen), strict=True)
+        with _open(file) as f, _Lines(file) as again:
+            reader = csv.reader(f, strict=True)
             header = next(line for line in reader if line)
             places = [header.index(c) for c in self.columns]
             while True:
-                seen.clear()
-                first = reader.line_num + 1
+                begun = reader.line_num
                 try:
                     cells = next(reader)
                 except StopIteration:
@@ -79,32 +79,58 @@ class CsvSource(Source):
                 except csv.Error as e:
                     if "unexpected end of data" in str(e):
                         raise ValueError(
-                            f"source {self.name!r}: {file.name} ends inside the quoted cell of the row at line {first:,}: "
+                            f"source {self.name!r}: {file.name} ends inside the quoted cell of the row at line {begun + 1:,}: "
                             f"it is cut off or a quote is missing; replace the file"
                         ) from e
-                    yield bad("bad_csv", f"line {reader.line_num}: {e}", _bytes("".join(seen)))
+                    yield bad("bad_csv", f"line {reader.line_num}: {e}", again.between(begun, reader.line_num))
                     continue
                 if not cells:
                     continue
                 if len(cells) != len(header):
-                    yield bad("wrong_width", f"{len(cells)} cells, header has {len(header)}", _bytes("".join(seen)))
+                    what = f"{len(cells)} cells, header has {len(header)}"
+                    yield bad("wrong_width", what, again.between(begun, reader.line_num))
                     continue
                 row: Columns = {c: cells[i] for c, i in zip(self.columns, places, strict=True)}
-                yield _bad_utf8(row, seen) or row
+                if wrong := _bad_utf8(row):
+                    yield bad("bad_utf8", wrong, again.between(begun, reader.line_num))
+                else:
+                    yield row
 
 
-def _bad_utf8(row: Columns, seen: list[str]) -> Bad | None:
+def _bad_utf8(row: Columns) -> str | None:
     for column, cell in row.items():
         if cell and not cell.isascii() and (found := _ESCAPED_BYTE.search(cell)):
-            byte = ord(found.group()) - 0xDC00
-            return bad("bad_utf8", f"byte 0x{byte:02x} in {column!r} at {found.start()}", _bytes("".join(seen)))
+            return f"byte 0x{ord(found.group()) - 0xDC00:02x} in {column!r} at {found.start()}"
     return None
 
 
-def _remember(lines: TextIO, seen: list[str]) -> Iterator[str]:
-    for line in lines:
-        seen.append(line)
-        yield line
+class _Lines:
+    """The lines of a file once more, for the few rows that are to be shown as they stand: opened when the first is asked for.
+
+    Keeping the lines of every row while it is parsed took as long as parsing.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lines: TextIO | None = None
+        self._at = 0
+
+    def between(self, begun: int, ended: int) -> bytes:
+        """The bytes of lines begun..ended-1, counted from 0; asked for in rising order."""
+        if self._lines is None:
+            self._lines = _open(self._file)
+        lines = list(itertools.islice(self._lines, begun - self._at, ended - self._at))
+        self._at = ended
+        return _bytes("".join(lines))
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lines is not None:
+            self._lines.close()
 
 
 def _bytes(text: str) -> bytes:

@@ -6,22 +6,20 @@ Leaves: rows and batches; text that is not UTF-8 (which pyarrow reads and rewrit
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from showwork.sources.layouts.rows import Batch, Row, Source, as_text, bad, missing_column, prefetched
+from showwork.foundation.overlap import ahead
+from showwork.sources.identity import row_digests
+from showwork.sources.layouts.rows import BATCH_ROWS, Batch, Row, Source, as_text, bad, missing_column
 from showwork.sources.row_groups import RowGroupFile
 
 PAGE_BUFFER_BYTES = 1 << 20
-TABLE_ROWS = 100
-RELEASE_EVERY = 8
-_LENGTH = struct.Struct("<Q")
-_NULL = b"\xff" * 8
+TABLE_BYTES = 8 << 20
+"""Rows are handed on in tables of about this size: smaller ones make the threads wait for each other, larger ones fill memory."""
 
 
 class ParquetSource(Source):
@@ -57,14 +55,14 @@ class ParquetSource(Source):
     def batches(self, start: int | None = None, stop: int | None = None) -> Iterator[Batch]:
         """Rows start..stop as tables, read in a second thread; whole text columns never become Python strings."""
         start, stop = self.first_row + 1 if start is None else start, self._last() if stop is None else stop
-        for first, batch in prefetched(self._bounded(start, stop)):
+        for first, batch in ahead(self._bounded(start, stop), depth=1):
             yield self._made(first, batch)
 
     def _made(self, first: int, batch: pa.RecordBatch) -> Batch:
         table = self._validated(batch)
         if table is None:
             return self._batch(list(enumerate(self._rows_of(batch), first)))
-        return Batch(first, table, range(first, first + len(table)), _digests(table), [])
+        return Batch(first, table, range(first, first + len(table)), row_digests(table), [])
 
     def _bounded(self, start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         begin, end = self._span(start, stop)
@@ -92,16 +90,15 @@ class ParquetSource(Source):
         shown = RowGroupFile(file, self._row_groups(file))
         with shown, pq.ParquetFile(shown, metadata=footer, pre_buffer=False, buffer_size=PAGE_BUFFER_BYTES) as opened:
             for group in range(footer.num_row_groups):
-                rows = footer.row_group(group).num_rows
+                held = footer.row_group(group)
+                rows = held.num_rows
                 if first < end and first + rows > begin:
                     at = first
                     shown.load(footer, group)
-                    if (
-                        group % RELEASE_EVERY == 0
-                    ):  # freed pages pile up to a hundred megabytes, but cost time to get back
-                        pa.default_memory_pool().release_unused()
+                    tables = max(1, round(held.total_byte_size / TABLE_BYTES))
+                    table_rows = max(1, min(BATCH_ROWS, -(-rows // tables)))
                     for batch in opened.iter_batches(
-                        TABLE_ROWS, row_groups=[group], columns=list(self.columns), use_threads=False
+                        table_rows, row_groups=[group], columns=list(self.columns), use_threads=False
                     ):
                         low, high = max(begin - at, 0), min(end - at, len(batch))
                         if low < high:
@@ -149,28 +146,6 @@ def _row(values: dict[str, object]) -> Row:
             detail = f"byte 0x{e.object[e.start]:02x} in {column!r} at {e.start}"
             return bad("bad_utf8", detail, as_text(shown) or "")
     return row
-
-
-def _digests(table: pa.RecordBatch) -> list[bytes]:
-    """sources.identity.row_digest of every row, from the columns' own memory."""
-    columns = []
-    for name in sorted(table.schema.names):
-        key = name.encode()
-        column = table.column(name)
-        _, offsets, data = column.buffers()
-        ends = memoryview(offsets).cast("q")[column.offset : column.offset + len(column) + 1].tolist()
-        nulls = column.is_null().to_pylist() if column.null_count else None
-        columns.append((_LENGTH.pack(len(key)) + key, ends, memoryview(data or b""), nulls))
-    digests = []
-    for i in range(table.num_rows):
-        parts: list[bytes | memoryview] = []
-        for key, ends, data, nulls in columns:
-            if nulls and nulls[i]:
-                parts += (key, _NULL)
-            else:
-                parts += (key, _LENGTH.pack(ends[i + 1] - ends[i]), data[ends[i] : ends[i + 1]])
-        digests.append(hashlib.blake2b(b"".join(parts), digest_size=16).digest())
-    return digests
 
 
 def _first(error: Exception) -> str:

@@ -9,27 +9,24 @@ from __future__ import annotations
 import itertools
 import json
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from showwork.sources.digests import check_unchanged
-from showwork.sources.identity import canonical, content_hash, draw_keys, row_digest
+from showwork.sources.identity import canonical, content_hash, draw_keys, row_digests
 
 BATCH_ROWS = 1000
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 4 << 20
 DETAIL_CHARACTERS = 200
 WINDOWS = 64
 WINDOW_BYTES = 64 << 10
 
 Columns = dict[str, str | None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +168,10 @@ class Source(ABC):
 
     def _batch(self, pending: Sequence[tuple[int, Row]]) -> Batch:
         good = [(i, row) for i, row in pending if not isinstance(row, Bad)]
-        schema = pa.schema([(c, pa.large_string()) for c in self.columns])
-        table = pa.RecordBatch.from_pylist([row for _, row in good], schema=schema)
-        digests = [row_digest(row) for _, row in good]
-        return Batch(
-            pending[0][0], table, [i for i, _ in good], digests, [(i, r) for i, r in pending if isinstance(r, Bad)]
-        )
+        arrays = [pa.array([row[c] for _, row in good], pa.large_string()) for c in self.columns]
+        table = pa.RecordBatch.from_arrays(arrays, names=list(self.columns))
+        wrong = [(i, r) for i, r in pending if isinstance(r, Bad)]
+        return Batch(pending[0][0], table, [i for i, _ in good], row_digests(table), wrong)
 
     def _last(self) -> int:
         """The 1-based number of the last row; may read the whole source once."""
@@ -224,16 +219,6 @@ def estimate(files: Sequence[Path], count: Callable[[bytes], int]) -> int:
                 seen, found = seen + len(data), found + count(data)
         total += size * found / max(seen, 1)
     return round(total)
-
-
-def prefetched(items: Iterator[T], ahead: int = 1) -> Iterator[T]:
-    """The same items in the same order, made in a second thread while the caller works on the ones before."""
-    end: Any = object()
-    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
-        waiting = deque(pool.submit(next, items, end) for _ in range(ahead))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(pool.submit(next, items, end))
-            yield item
 
 
 def chosen(keys: np.ndarray, limit: int) -> list[int]:
