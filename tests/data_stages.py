@@ -56,7 +56,7 @@ def run_sample(folder: Path, manifest: Path, name: str = "s", **settings: Any) -
     return at / f"{name}.json"
 
 
-def run_standardize(folder: Path, manifest: Path, name: str = "s", **settings: Any) -> Path:
+def run_standardize(folder: Path, manifest: Path, name: str = "s", threads: int = 1, **settings: Any) -> Path:
     """Run the standardize stage; the path of its manifest."""
     given = {
         "name": name, "source": "src", "format": "think", "columns": None, "filters": {}, "min_kept": 0.0, **settings,
@@ -64,7 +64,7 @@ def run_standardize(folder: Path, manifest: Path, name: str = "s", **settings: A
     at = folder / "results/standardize"
     run(
         standardize, given, "--sample", manifest, "--records", at / f"{name}.parquet", "--rejected",
-        at / f"{name}.rejected.parquet", "--manifest", at / f"{name}.json",
+        at / f"{name}.rejected.parquet", "--manifest", at / f"{name}.json", "--threads", threads,
     )  # fmt: skip
     return at / f"{name}.json"
 

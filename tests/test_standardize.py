@@ -180,3 +180,20 @@ def test_a_question_of_a_megabyte_passes_whole(tmp_path: Path) -> None:
 def test_lengths_are_in_the_manifest(tmp_path: Path) -> None:
     found = json.loads(made(tmp_path, [GOOD]).read_text())["characters"]
     assert found["trace"]["p50"] == len("It is so.")
+
+
+def test_files_are_the_same_bytes_at_any_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("showwork.standardize.SEVERAL_BYTES", 0)
+    defects = list(DEFECTS.values())
+    rows = [{**GOOD, "prompt": f"Why {i}?"} if i % 7 else defects[i % len(defects)] for i in range(3500)]
+    sample = run_sample(tmp_path, download(tmp_path, [jsonl(tmp_path / "a.jsonl", rows)]))
+    found = []
+    for threads in (1, 2, 3):
+        manifest = run_standardize(tmp_path, sample, name=f"t{threads}", threads=threads)
+        told = json.loads(manifest.read_text())
+        files = [
+            path.read_bytes() for path in (manifest.with_suffix(".parquet"), manifest.with_suffix(".rejected.parquet"))
+        ]
+        found.append((files, {k: told[k] for k in ("counts", "characters", "digest")}))
+    assert found[0] == found[1] == found[2]
+    assert found[0][1]["counts"]["rows"] == 3500

@@ -1,30 +1,30 @@
 """What one writes to turn tagged rows into columns: datasets map and filter in batches, a parquet file; our rules.
 
 Command: python benchmarks/peers/datasets_standardize.py rows.parquet out.parquet cache processes
+
+Loops are judged by our own detector, so that the same rows fall; tags are parsed and control tokens replaced by regular expressions.
 """
 
 import sys
 
 from datasets import disable_progress_bars, load_dataset
+from standardize import harmless, tagged
 
 from showwork.records.ids import question_id, record_id
 from showwork.records.loops import find_loop
-from showwork.records.neutralize import neutralize
-from showwork.records.parse import Parsed, Tags, parse
 
 path, target, cache, processes = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 disable_progress_bars()
-TAGS = Tags(("<think>", "</think>"))
 NAMES = ("record_id", "question_id", "question", "trace", "answer")
 
 
 def standardize(batch):
     out = {name: [] for name in NAMES}
     for prompt, response in zip(batch["prompt"], batch["response"], strict=True):
-        found = parse(response or "", TAGS)
+        found = tagged(response or "", "think")
         question = (prompt or "").strip()
-        if isinstance(found, Parsed) and question and not find_loop(found.trace) and not find_loop(found.answer):
-            question, trace, answer = (neutralize(text)[0] for text in (question, found.trace, found.answer))
+        if found and question and not find_loop(found[0]) and not find_loop(found[1]):
+            question, trace, answer = map(harmless, (question, *found))
         else:
             question = trace = answer = ""
         made = (record_id(question, trace, answer), question_id(question), question, trace, answer)

@@ -24,3 +24,4 @@ rule standardize:
     shell:
         "python -m showwork.standardize --settings {params.settings:q} --log {log} --sample {input.sample}"
         " --records {output.records} --rejected {output.rejected} --manifest {output.manifest}"
+        " --threads {threads}"

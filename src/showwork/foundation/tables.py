@@ -165,9 +165,15 @@ def write_table(
 
 
 def read_rows(
-    path: Path | str, columns: Sequence[str] | None = None, *, batch_rows: int = 1000
+    path: Path | str,
+    columns: Sequence[str] | None = None,
+    *,
+    batch_rows: int = 1000,
+    row_groups: Sequence[int] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a parquet file in order, in batches, with text validated as UTF-8; memory is one row group.
+    """The rows of a parquet file (or of some of its row groups) in order, in batches, with text validated as UTF-8.
+
+    Memory is one row group.
 
     Raises: FileNotFoundError; ValueError when the file is not parquet, lacks a column, or holds invalid text.
     """
@@ -181,7 +187,11 @@ def read_rows(
             missing = [c for c in columns or () if c not in file.schema_arrow.names]
             if missing:
                 raise ValueError(f"{path}: no column {missing[0]!r}; it has {', '.join(file.schema_arrow.names)}")
-            for batch in file.iter_batches(batch_size=batch_rows, columns=None if columns is None else list(columns)):
+            for batch in file.iter_batches(
+                batch_size=batch_rows,
+                row_groups=None if row_groups is None else list(row_groups),
+                columns=None if columns is None else list(columns),
+            ):
                 batch.validate(full=True)
                 yield batch
     except pa.ArrowInvalid as e:

@@ -25,8 +25,8 @@ TAIL_REPEATS, TAIL_COVERED, TAIL_COVERED_SIGNS = 4, 200, 1000
 PROBE, PROBES, PROBE_COUNT, REACH = 20, 12, 4, 4000
 """Characters of a piece, how many are taken, how often one must come, within how many characters it must come again."""
 FAR = 4
-"""Every fourth piece looks as far as that; the others as far as these would miss: a unit that comes four times and is longer
-than a ninth of the text spans the distance between two of these before it comes for the last time."""
+"""One piece in four looks as far as that, the others only as far as these would miss: a unit that comes four times spans
+three times its length before it comes for the last time, and that holds such a piece once it is as long as from one to the next."""
 RUN = 4
 """Words in a run."""
 COVERED_WORDS = 24
@@ -81,7 +81,7 @@ def _suspicious(text: str) -> bool:
     size = len(text)
     if size < 4 * PROBE:
         return False
-    near, find = min(REACH, max(size // 9, 4 * PROBE)), text.find
+    near, find = min(REACH, max(size * FAR // (3 * PROBES), 4 * PROBE)), text.find
     looks = [(size * i // PROBES, near if i % FAR else REACH) for i in range(PROBES)]
     looks += [(size - back, back) for back in (150, 400, 1000) if size > back]
     for start, reach in looks:
