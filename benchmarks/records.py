@@ -25,7 +25,7 @@ from race import HERE, measure, race, stage
 
 BARS = {"openo1-english": 2.5, "standardize": 1.7, "mix": 2.0}
 PYTHON = sys.executable
-NO_DRAW = dict.fromkeys(("n", "start", "stop", "seed", "filters", "format", "min_kept"))
+NO_DRAW = dict.fromkeys(("n", "start", "stop", "seed", "filters", "format", "min_kept", "weights", "per_task"))
 THOUGHT = {"question": "instruction", "response": "output"}
 
 

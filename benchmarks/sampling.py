@@ -33,7 +33,7 @@ def downloaded(folder: Path, out: Path, name: str, **settings: Any) -> Path:
 
 def sampled(manifest: Path, out: Path, name: str, **settings: Any) -> list[str]:
     """The command of our stage."""
-    empty = dict.fromkeys(("n", "start", "stop", "seed", "filters", "format", "min_kept"))
+    empty = dict.fromkeys(("n", "start", "stop", "seed", "filters", "format", "min_kept", "weights", "per_task"))
     files = {
         "rows": out / f"{name}.parquet",
         "dropped": out / f"{name}.dropped.parquet",

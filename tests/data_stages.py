@@ -46,7 +46,8 @@ def run_sample(folder: Path, manifest: Path, name: str = "s", **settings: Any) -
     """Run the sample stage; the path of its manifest."""
     given = {
         "name": name, "source": "src", "layout": "jsonl", "columns": None, "method": "full", "n": None, "start": None,
-        "stop": None, "seed": None, "filters": None, "format": None, "min_kept": None, **settings,
+        "stop": None, "seed": None, "filters": None, "format": None, "min_kept": None, "weights": None,
+        "per_task": None, **settings,
     }  # fmt: skip
     at = folder / "results/sample"
     run(

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from data_stages import Failed, counts, download, jsonl, rows_of, run_sample
 
+from showwork.records.selection import ALL
+
 DRAW: dict[str, Any] = {"method": "random", "n": 20, "seed": 42, "format": "think", "filters": {}, "min_kept": 0.1}
 
 
@@ -142,6 +144,91 @@ def test_every_row_of_a_source_is_drawn_about_equally_often(tmp_path: Path) -> N
         drawn.update(r["source_row"] for r in taken(run_sample(tmp_path, manifest, **{**DRAW, "n": 10, "seed": seed})))
     chi_square = sum((drawn[i] - 10) ** 2 / 10 for i in range(40))
     assert chi_square < 39 + 4 * 9  # 39 degrees of freedom, standard deviation 8.8
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"weights": {"column": "task", "of": {"even": 5}, "other": 1}},
+        {"per_task": {"column": "task", "at_most": 12}},
+    ],
+)
+def test_the_drawn_set_is_the_same_on_one_two_and_eight_threads(extra: dict[str, Any], tmp_path: Path) -> None:
+    manifest = download(tmp_path, [jsonl(tmp_path / "a.jsonl", rows(500, bad_every=9))])
+    before, files = pa.cpu_count(), []
+    try:
+        for threads in (1, 2, 8):
+            pa.set_cpu_count(threads)
+            made = run_sample(tmp_path, manifest, f"t{threads}", **{**DRAW, **extra})
+            files.append((made.with_suffix(".parquet").read_bytes(), made.with_suffix(".dropped.parquet").read_bytes()))
+    finally:
+        pa.set_cpu_count(before)
+    assert files[0] == files[1] == files[2]
+
+
+def test_rows_of_larger_weight_are_drawn_more_often_and_weight_zero_never(tmp_path: Path) -> None:
+    manifest = download(tmp_path, [jsonl(tmp_path / "a.jsonl", rows(2000))])
+    for of, low, high in ({"even": 9}, 0.8, 0.97), ({"even": 0}, 0, 0), ({}, 0.35, 0.65):
+        given = {**DRAW, "n": 200, "weights": {"column": "task", "of": of or {"none": 1}, "other": 1}}
+        made = run_sample(tmp_path, manifest, **given)
+        assert low <= sum(row["task"] == "even" for row in taken(made)) / 200 <= high
+        assert counts(made)["taken"] + counts(made)["not_reached"] == 2000
+    large = run_sample(tmp_path, manifest, "large", **{**given, "n": 500})
+    assert [r["row_id"] for r in taken(large)][:200] == [r["row_id"] for r in taken(made)]
+
+
+def test_per_task_takes_at_most_so_many_of_each_and_counts_the_others(tmp_path: Path) -> None:
+    made = rows(300, bad_every=10)
+    for i, row in enumerate(made):
+        row["task"] = f"task {i % 3 if i % 49 else 7}"
+    shuffled = made[:]
+    random.Random(0).shuffle(shuffled)
+    given = {**DRAW, "n": 25, "per_task": {"column": "task", "at_most": 8}}
+    whole = run_sample(tmp_path, download(tmp_path, [jsonl(tmp_path / "a.jsonl", made)], "a"), "a", **given)
+    split = [jsonl(tmp_path / f"part{i}.jsonl", shuffled[i::2]) for i in range(2)]
+    again = run_sample(tmp_path, download(tmp_path, split, "b"), "b", **given)
+    assert sorted(Counter(row["task"] for row in taken(whole)).values())[-3:] == [8, 8, 8]
+    assert counts(whole) == counts(again)
+    assert [row["row_id"] for row in taken(whole)] == [row["row_id"] for row in taken(again)]
+    told = counts(whole)
+    assert told["over_cap"] > 0
+    assert told["looked_at"] + told["over_cap"] + told["not_reached"] == told["rows_in_reach"] == 300
+
+
+def test_a_cap_that_leaves_too_few_rows_says_how_to_go_on(tmp_path: Path) -> None:
+    manifest = download(tmp_path, [jsonl(tmp_path / "a.jsonl", rows(100))])
+    with pytest.raises(Failed, match=r"has 10 rows that pass its filters, at most 5 for each task, but n is 20\. Lower n to 10, "
+                                     r"raise per_task\.at_most \(90 rows were over it\)"):  # fmt: skip
+        run_sample(tmp_path, manifest, **{**DRAW, "per_task": {"column": "task", "at_most": 5}})
+
+
+@pytest.mark.parametrize("key", ["weights", "per_task"])
+def test_a_column_that_weights_or_a_cap_name_must_be_there(key: str, tmp_path: Path) -> None:
+    manifest = download(tmp_path, [jsonl(tmp_path / "a.jsonl", rows(30))])
+    with pytest.raises(
+        Failed, match=f"no column 'taks', which {key} names; it has prompt, response, task; say in samples.s.{key}"
+    ):
+        run_sample(tmp_path, manifest, **{**DRAW, key: {"column": "taks", "at_most": 5, "of": {"even": 2}, "other": 1}})
+
+
+@pytest.mark.parametrize("layout", ["jsonl", "json_object"])
+def test_a_wrong_guess_of_how_many_pass_changes_nothing(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = rows(3000)
+    for row in made[2000:]:
+        row["response"] = "no tags"
+    source = tmp_path / f"a.{layout}"
+    source.write_text("\n".join(map(json.dumps, made)) if layout == "jsonl" else json.dumps(dict(enumerate(made))))
+    manifest = download(tmp_path, [source])
+    told = []
+    for name, guess in (("guessed", None), ("low", lambda *_: 2**50), ("none", lambda *_: ALL)):
+        if guess:
+            monkeypatch.setattr("showwork.records.draw._likely_limit", guess)
+        sample = run_sample(tmp_path, manifest, name, layout=layout, **{**DRAW, "n": 100})
+        told.append((taken(sample), dropped(sample), counts(sample)))
+    assert told[0] == told[1] == told[2]
 
 
 def test_where_chooses_by_the_sources_own_columns(tmp_path: Path) -> None:

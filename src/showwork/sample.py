@@ -29,12 +29,10 @@ from showwork.foundation.overlap import Behind
 from showwork.foundation.schema import DROPPED
 from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import ParquetSink
-from showwork.records.formats import Texts
-from showwork.records.guard import grouped, listed, require
-from showwork.records.judge import Judge
-from showwork.records.parse import Rejected
-from showwork.records.selection import ALL, BottomN, Entry
-from showwork.sources.identity import RowIds, row_digest
+from showwork.records.draw import draw
+from showwork.records.guard import listed
+from showwork.records.selection import Entry
+from showwork.sources.identity import RowIds
 from showwork.sources.layouts import Bad, Source, open_source
 
 DROPPED_WITH_RAW = DROPPED.append(pa.field("raw", pa.large_string()))
@@ -137,78 +135,21 @@ def _unreadable(source: str, source_row: int, bad: Bad, ids: RowIds) -> dict[str
 
 def _draw(source: Source, settings: Settings, rows: ParquetSink, dropped: ParquetSink, say: Say) -> Counts:
     """random and reservoir: n rows that pass, by hash."""
-    judge = Judge(source.name, settings["format"], settings["columns"], settings["filters"])
-    missing = [c for c in judge.columns if c not in source.columns]
-    if missing:
-        raise ValueError(
-            f"source {source.name!r}: no column {missing[0]!r}, which its format reads; it has {', '.join(source.columns)}; "
-            f"say in sources.{source.name}.columns which of these it is"
-        )
-    for limit in dict.fromkeys((_sure_to_do(source, settings), ALL)):
-        draw = BottomN(
-            settings["n"],
-            judge=lambda batch: _reasons(judge, batch),
-            digest=lambda row: row_digest(_content(row)),
-            size=lambda row: sum(len(v) for v in _content(row).values() if v),
-            keep=lambda row: row.raw if isinstance(row, Bad) else None,
-            limit=limit,
-            patience=4 if judge.filters else 1,
-        )
-        for candidate in source.candidates(settings["seed"], draw.below):
-            draw.offer(candidate.key, candidate.source_row, candidate.row)
-        taken, left_out = draw.finish()
-        if len(taken) == settings["n"]:
-            break
-    in_source = source.num_rows or 0
-    reasons = Counter(entry.why.reason for entry in left_out if entry.why)
-    who, looked_at = f"sample {settings['name']!r}: source {source.name!r}", len(taken) + len(left_out)
-    require(settings["min_kept"], who=who, looked_at=looked_at, kept=len(taken), reasons=reasons, what="Dropped")
-    if len(taken) < settings["n"]:
-        relax = f", or relax: {_relax(reasons)}" if reasons else ""
-        raise ValueError(
-            f"{who} has {len(taken):,} rows that pass its filters but n is {settings['n']:,}. Lower n to {len(taken):,}{relax}."
-        )
-    ids = RowIds()
-    for entry in sorted([*taken, *left_out], key=lambda e: (e.key, e.digest, e.source_row)):
-        entry.row_id = ids.of_digest(entry.digest)
-    for batch in _batches(taken):
-        rows.write([{**e.row, "row_id": e.row_id, "source_row": e.source_row} for e in batch])
-    for batch in _batches(left_out):
-        dropped.write([_dropped(source.name, e) for e in batch])
+    drawn = draw(source, settings, say.progress)
+    with Behind(depth=1) as later:
+        for batch in _batches(drawn.taken):
+            later(rows.write, [{**e.row, "row_id": e.row_id, "source_row": e.source_row} for e in batch])
+        for batch in _batches(drawn.left_out):
+            later(dropped.write, [_dropped(source.name, e) for e in batch])
+    in_source, looked_at = source.num_rows or 0, len(drawn.taken) + len(drawn.left_out)
     return {
         "rows_in_reach": in_source,
         "looked_at": looked_at,
-        "taken": len(taken),
-        "dropped": dict(sorted(reasons.items())),
-        "not_reached": in_source - looked_at,
+        "taken": len(drawn.taken),
+        "dropped": dict(sorted(drawn.reasons.items())),
+        **({"over_cap": drawn.over_cap} if settings["per_task"] else {}),
+        "not_reached": in_source - looked_at - drawn.over_cap,
     }
-
-
-def _sure_to_do(source: Source, settings: Settings) -> int:
-    """A key below which n rows pass, if as many do as min_kept demands: it spares decoding most of the others.
-
-    If the estimate was too low the draw is made again without it; the rows drawn do not depend on it.
-    """
-    rows, needed = source.estimated_rows() or 0, settings["n"] / (settings["min_kept"] or 0.5)
-    share = 1.2 * (needed + 6 * needed**0.5 + 20) / max(rows, 1)
-    return ALL if share >= 1 else int(share * ALL)
-
-
-def _relax(reasons: Counter[str]) -> str:
-    """`language dropped 51,003, well_formed 12,470`."""
-    name, _, rest = listed(grouped(reasons)).partition(" ")
-    return f"{name} dropped {rest}"
-
-
-def _reasons(judge: Judge, batch: Sequence[dict[str, str | None] | Bad]) -> list[Rejected | None]:
-    """For each row None when it passes, else why not; a row that cannot be read has its reader's reason."""
-    verdicts: Iterator[Texts | Rejected] = iter(judge([row for row in batch if not isinstance(row, Bad)]))
-    found = [Rejected(row.reason, row.detail) if isinstance(row, Bad) else next(verdicts) for row in batch]
-    return [v if isinstance(v, Rejected) else None for v in found]
-
-
-def _content(row: dict[str, str | None] | Bad) -> dict[str, str | None]:
-    return {"raw": row.raw} if isinstance(row, Bad) else row
 
 
 def _dropped(source: str, entry: Entry) -> dict[str, Any]:

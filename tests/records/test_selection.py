@@ -116,3 +116,55 @@ def test_too_few_rows_are_given_back_as_they_are() -> None:
 @pytest.mark.parametrize("n", [1, 7])
 def test_n_rows_are_drawn_when_enough_pass(n: int) -> None:
     assert len(draw([(i * 7919 % 1009, i) for i in range(1009)], n).finish()[0]) == n
+
+
+def capped(rows: Sequence[tuple[int, int]], n: int, at_most: int, *, patience: int = 1) -> BottomN:
+    """A draw of odd rows, at most so many for each remainder by 5."""
+    chosen = BottomN(
+        n, odd, digest=lambda row: row.to_bytes(16, "big"), size=lambda row: 8, patience=patience,
+        group=lambda row: row % 5, at_most=at_most,
+    )  # fmt: skip
+    for place, (key, row) in enumerate(rows):
+        if key < chosen.below():
+            chosen.offer(key, place, row)
+    return chosen
+
+
+@given(
+    st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=700, unique=True),
+    st.integers(1, 12), st.integers(1, 4), st.integers(1, 3), st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_a_cap_passes_over_full_groups_whatever_the_order_of_rows(
+    keys: list[int], n: int, at_most: int, patience: int, shuffler: random.Random
+) -> None:
+    rows = [(key, i) for i, key in enumerate(keys)]
+    walk, over = [], 0
+    taken: Counter[int] = Counter()
+    for key, row in sorted(rows):
+        if taken.total() == n:
+            break
+        if taken[row % 5] == at_most:
+            over += 1
+        else:
+            walk.append((key, "" if row % 2 else "even"))
+            taken[row % 5] += row % 2
+    shuffler.shuffle(rows)
+    chosen = capped(rows, n, at_most, patience=patience)
+    drawn, dropped = chosen.finish()
+    assert sorted([*told(drawn), *told(dropped)]) == walk
+    assert chosen.over_cap == over
+
+
+@given(KEYS, st.integers(1, 10), st.integers(1, 10), st.integers(1, 3))
+def test_a_larger_capped_sample_begins_with_the_smaller(keys: list[int], n: int, more: int, at_most: int) -> None:
+    rows = [(key, i) for i, key in enumerate(keys)]
+    small, large = capped(rows, n, at_most).finish()[0], capped(rows, n + more, at_most).finish()[0]
+    assert told(large)[: len(small)] == told(small)
+
+
+@given(KEYS, st.integers(1, 20), st.integers(0, 80))
+def test_samples_of_parts_merge_into_the_sample_of_the_whole(keys: list[int], n: int, cut: int) -> None:
+    rows = [(key, i) for i, key in enumerate(keys)]
+    parts = [draw(part, n).finish()[0] for part in (rows[:cut], rows[cut:])]
+    merged = draw([(e.key, e.row) for part in parts for e in part], n).finish()[0]
+    assert told(merged) == told(draw(rows, n).finish()[0])

@@ -102,6 +102,10 @@ CASES: dict[str, tuple[Callable[[Path], Any], set[Job]]] = {
         config(lambda c: c["samples"]["openo1_sft_english_20k"].update(n=15000)),
         {("sample", "openo1_sft_english_20k"), ("standardize", "openo1_sft_english_20k")} | MIX_ONWARD | ALL_ASKED,
     ),
+    "a cap on the tasks of CoT-Collection": (
+        config(lambda c: c["samples"]["cot_collection_10k"].update(per_task={"column": "task", "at_most": 50})),
+        {("sample", "cot_collection_10k"), ("standardize", "cot_collection_10k")} | MIX_ONWARD | ALL_ASKED,
+    ),
     "session 2's slice": (
         config(lambda c: c["samples"]["glaiveai_continuation_100k"].update(stop=129000)),
         {(r, "glaiveai_continuation_100k") for r in ("download", "sample", "standardize")}

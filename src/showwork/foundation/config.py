@@ -229,6 +229,9 @@ def _sample_problems(name: str, sample: dict[str, Any], sources: dict[str, Any])
             yield place, f"method {sample['method']} needs {key}; add it"
         if sample.get(key) is not None and key not in needed:
             yield (*place, key), f"method {sample['method']} takes no {key}; remove it"
+    for key in ("weights", "per_task"):
+        if sample.get(key) is not None and "n" not in needed:
+            yield (*place, key), f"method {sample['method']} draws nothing; remove it, or draw with random or reservoir"
     if (
         sample["method"] == "first_n"
         and sample.get("start")

@@ -116,6 +116,8 @@ def sample(config: Config, name: str) -> Config:
         "filters": source["filters"] if draws else None,
         "format": source["format"] if draws else None,
         "min_kept": source["min_kept"] if draws else None,
+        "weights": chosen["weights"],
+        "per_task": chosen["per_task"],
     }
 
 

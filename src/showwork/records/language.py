@@ -31,20 +31,75 @@ _ENGLISH = frozenset(
         "to",
         "that",
         "this",
+        "these",
+        "those",
         "which",
         "with",
         "are",
         "was",
+        "were",
+        "been",
+        "being",
         "from",
         "have",
+        "has",
+        "had",
         "for",
         "not",
         "you",
+        "your",
         "they",
+        "them",
+        "their",
         "would",
+        "could",
+        "should",
         "there",
         "then",
+        "than",
         "because",
+        "but",
+        "by",
+        "be",
+        "into",
+        "it",
+        "its",
+        "if",
+        "how",
+        "what",
+        "when",
+        "where",
+        "while",
+        "who",
+        "why",
+        "can",
+        "may",
+        "might",
+        "must",
+        "more",
+        "most",
+        "only",
+        "other",
+        "our",
+        "some",
+        "such",
+        "through",
+        "about",
+        "between",
+        "both",
+        "each",
+        "since",
+        "though",
+        "although",
+        "without",
+        "within",
+        "whether",
+        "until",
+        "very",
+        "just",
+        "my",
+        "however",
+        "therefore",
     ]
 )
 DISTINCT, SHARE = 4, 0.15
@@ -83,8 +138,17 @@ def not_english(text: str) -> str | None:
     'zh 1.00'
     """
     windows = _windows(text)
-    found = [verdict for verdict in map(_window, windows) if verdict]
-    return found[0] if 2 * len(found) > len(windows) else None
+    enough = len(windows) // 2 + 1
+    english = 0
+    found: list[str] = []
+    for window in windows:
+        if verdict := _window(window):
+            found.append(verdict)
+        else:
+            english += 1
+        if enough in (english, len(found)):  # the windows that are left cannot change it
+            break
+    return found[0] if len(found) == enough else None
 
 
 def _windows(text: str) -> list[str]:

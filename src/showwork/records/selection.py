@@ -8,18 +8,23 @@ buffer and are judged from the lowest key upwards only when the buffer is full, 
 limit above which rows need not be offered any more. The result does not depend on when that happens, on the order of the
 rows, nor on how they are cut into files; a larger n keeps all rows of a smaller one. Rows above the limit are `not_reached`.
 
+With a cap the walk passes over a row whose group (a value of a column) has its `at_most` rows already, without judging it:
+these are `over_cap`. More rows only fill groups sooner, so a row that was over the cap stays so, and nothing of it is kept.
+
 Source: bottom-k sampling (Cohen and Kaplan, 2007); ours judges lazily.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from showwork.records.parse import Rejected
 
-ALL = 2**64
+ALL = 1 << 300
+"""A limit above every key, uniform or weighted."""
 
 
 @dataclass(slots=True)
@@ -29,6 +34,7 @@ class Entry:
     key: int
     source_row: int
     row: Any
+    group: Hashable = None
     digest: bytes = b""
     passed: bool | None = None
     why: Rejected | None = None
@@ -42,6 +48,7 @@ class BottomN:
     `judge` gives None (keep) or Rejected for each row of a batch; `digest` a row's 16 bytes, which order rows of equal key;
     `size` its bytes, `keep` what to keep of a row that failed. `limit` is a key below which n rows are expected to pass: if fewer
     do, draw again without it. `patience` is how many times n rows wait before they are judged: more means fewer are judged in vain.
+    `group` and `at_most` are the cap.
     """
 
     n: int
@@ -52,8 +59,11 @@ class BottomN:
     patience: int = 4
     wait_bytes: int = 192 << 20
     limit: int = ALL
+    group: Callable[[Any], Hashable] = lambda row: None
+    at_most: int | None = None
     offered: int = 0
     _entries: list[Entry] = field(default_factory=list)
+    _over: list[int] = field(default_factory=list)
     _waiting: int = 0
     _waiting_bytes: int = 0
 
@@ -66,7 +76,7 @@ class BottomN:
         self.offered += 1
         if key >= self.limit:
             return
-        self._entries.append(Entry(key, source_row, row))
+        self._entries.append(Entry(key, source_row, row, self.group(row)))
         self._waiting += 1
         self._waiting_bytes += self.size(row)
         if self._waiting > self.patience * self.n + 256 or self._waiting_bytes > self.wait_bytes:
@@ -77,23 +87,40 @@ class BottomN:
         self._settle()
         return [e for e in self._entries if e.passed], [e for e in self._entries if not e.passed]
 
+    @property
+    def over_cap(self) -> int:
+        """How many rows were passed over because their group was full; final after `finish`."""
+        return len(self._over)
+
     def _settle(self) -> None:
-        """Judge from the lowest key until n have passed; forget all above the nth."""
+        """Judge from the lowest key until n have passed; forget all above the nth, and what is over the cap."""
         self._sort()
         passed, at = 0, 0
+        taken: Counter[Hashable] = Counter()
+        walked: list[Entry] = []
         while at < len(self._entries) and passed < self.n:
             ahead = self._entries[at : at + max(32, min(1000, self.n - passed))]
-            self._judge([e for e in ahead if e.passed is None])
+            self._judge([e for e in ahead if e.passed is None and not self._full(taken, e)])
             for entry in ahead:
                 at += 1
-                passed += bool(entry.passed)
-                if passed == self.n:
-                    break
+                if self._full(taken, entry):
+                    self._over.append(entry.key)
+                    continue
+                walked.append(entry)
+                if entry.passed:
+                    passed += 1
+                    taken[entry.group] += 1
+                    if passed == self.n:
+                        break
+        self._entries = walked
         if passed == self.n:
-            del self._entries[at:]
             # A row of the same key, if it comes later, may go before the last one by its digest: hence + 1.
-            self.limit = self._entries[-1].key + 1
+            self.limit = walked[-1].key + 1
+            self._over = [key for key in self._over if key < self.limit]
         self._waiting = self._waiting_bytes = 0
+
+    def _full(self, taken: Counter[Hashable], entry: Entry) -> bool:
+        return self.at_most is not None and taken[entry.group] >= self.at_most
 
     def _judge(self, entries: list[Entry]) -> None:
         for entry, why in zip(entries, self.judge([e.row for e in entries]), strict=True):

@@ -18,6 +18,8 @@ the first file's first row, not 0 when a download left out the shards before a s
 ``source.columns``            tuple of names
 ``source.num_rows``           int, or None until one whole pass has been made (parquet knows it at once)
 ``source.estimated_rows()``   int within a few per cent, from a few looks into the files; None when the layout cannot tell
+``source.glance()``           yields a few rows from each of a few places spread evenly over the files; nothing when the
+                              layout has no such looks
 ``source.rows()``             yields ``(source_row, dict | Bad)``, all rows
 ``source.slice(start, stop)`` the same for rows start..stop, 1-based and inclusive; parquet reads only their row groups;
                               ValueError with the count if the source ends before ``stop``

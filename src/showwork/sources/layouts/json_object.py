@@ -22,7 +22,17 @@ import numpy as np
 import xxhash
 
 from showwork.sources.identity import content_hash, draw_keys
-from showwork.sources.layouts.rows import Bad, Candidate, Row, Source, chosen, estimate, missing_column
+from showwork.sources.layouts.rows import (
+    GLANCE_ROWS,
+    Bad,
+    Candidate,
+    Row,
+    Source,
+    chosen,
+    estimate,
+    missing_column,
+    windows,
+)
 from showwork.sources.layouts.strict_json import RowDecoder, parse
 
 PIECE_BYTES = 4 << 20
@@ -87,6 +97,14 @@ class JsonObjectSource(Source):
     def estimated_rows(self) -> int | None:
         """Boundaries between entries in a few windows, scaled up."""
         return self.num_rows or estimate(self.files, lambda data: len(_CUT.findall(data)))
+
+    def glance(self) -> Iterator[list[Row]]:
+        """The first whole entries of each window."""
+        for data in itertools.chain.from_iterable(map(windows, self.files)):
+            cuts = list(itertools.islice(_CUT.finditer(data), GLANCE_ROWS + 1))
+            values = _split(b"{" + data[cuts[0].end(1) : cuts[-1].start() + 1] + b"}", None) if len(cuts) > 1 else None
+            if values:
+                yield [self._decode(bytes(value)) for value in values]
 
     def _blocks(self) -> Iterator[Values]:
         """The rows' bytes, a piece at a time; the next piece overwrites them, so whoever keeps a value must copy it."""

@@ -13,7 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from showwork.sources.identity import content_hash, draw_keys
-from showwork.sources.layouts.rows import Bad, Candidate, Row, Source, chosen, estimate, missing_column
+from showwork.sources.layouts.rows import (
+    GLANCE_ROWS,
+    Bad,
+    Candidate,
+    Row,
+    Source,
+    chosen,
+    estimate,
+    missing_column,
+    windows,
+)
 from showwork.sources.layouts.strict_json import RowDecoder, parse
 
 BLOCK_BYTES = 4 << 20
@@ -64,6 +74,13 @@ class JsonLinesSource(Source):
     def estimated_rows(self) -> int | None:
         """Line ends in a few windows, scaled up."""
         return self.num_rows or estimate(self.files, lambda data: data.count(b"\n"))
+
+    def glance(self) -> Iterator[list[Row]]:
+        """The first whole lines of each window."""
+        for data in itertools.chain.from_iterable(map(windows, self.files)):
+            lines = [line for line in data.split(b"\n")[1:-1] if line.strip()][:GLANCE_ROWS]
+            if lines:
+                yield [self._decode(line.strip()) for line in lines]
 
     def _blocks(self) -> Iterator[list[bytes]]:
         block: list[bytes] = []

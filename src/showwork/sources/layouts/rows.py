@@ -25,6 +25,7 @@ BATCH_BYTES = 4 << 20
 DETAIL_CHARACTERS = 200
 WINDOWS = 64
 WINDOW_BYTES = 64 << 10
+GLANCE_ROWS = 8
 
 Columns = dict[str, str | None]
 
@@ -166,6 +167,10 @@ class Source(ABC):
         """About how many rows there are, within a few per cent, from a few looks into the files; None when unknown."""
         return self.num_rows
 
+    def glance(self) -> Iterator[list[Row]]:
+        """A few rows from each of a few places spread evenly over the files; nothing where the layout has no such looks."""
+        return iter(())
+
     def _batch(self, pending: Sequence[tuple[int, Row]]) -> Batch:
         good = [(i, row) for i, row in pending if not isinstance(row, Bad)]
         arrays = [pa.array([row[c] for _, row in good], pa.large_string()) for c in self.columns]
@@ -206,18 +211,21 @@ class Source(ABC):
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more files" if len(names) > 3 else "")
 
 
+def windows(file: Path) -> Iterator[bytes]:
+    """Some pieces of a file, spread evenly over it."""
+    size = file.stat().st_size
+    with file.open("rb", buffering=0) as f:
+        for i in range(WINDOWS):
+            f.seek(i * size // WINDOWS)
+            yield f.read(min(WINDOW_BYTES, size // WINDOWS + 1))
+
+
 def estimate(files: Sequence[Path], count: Callable[[bytes], int]) -> int:
     """Occurrences in all files together, from `count` on evenly spaced windows."""
     total = 0.0
     for file in files:
-        size = file.stat().st_size
-        seen = found = 0
-        with file.open("rb", buffering=0) as f:
-            for i in range(WINDOWS):
-                f.seek(i * size // WINDOWS)
-                data = f.read(min(WINDOW_BYTES, size // WINDOWS + 1))
-                seen, found = seen + len(data), found + count(data)
-        total += size * found / max(seen, 1)
+        found = [(len(data), count(data)) for data in windows(file)]
+        total += file.stat().st_size * sum(n for _, n in found) / max(sum(size for size, _ in found), 1)
     return round(total)
 
 
