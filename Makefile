@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PARITY := .parity-venv
+PEERS := .peers-venv
 
-.PHONY: demo test parity lint campaign clean-demo
+.PHONY: demo test parity peers lint campaign
 
 # A tiny Gemma learns to show its work, in a folder of its own: nothing of a real run is touched.
 demo: $(VENV)/installed
@@ -19,6 +20,9 @@ test: $(VENV)/installed
 # with its CUDA packages where the registry serves no CPU build).
 parity: $(PARITY)/installed
 	$(PARITY)/bin/python -m pytest -q -p no:cacheprovider tests/parity
+
+# What the benchmarks compare with, in an environment of its own; as large as the one above.
+peers: $(PEERS)/installed
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -39,4 +43,9 @@ $(VENV)/installed: pyproject.toml envs/constraints.txt
 $(PARITY)/installed: envs/parity.txt
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python -m pip install --quiet --requirement envs/parity.txt
+	@touch $@
+
+$(PEERS)/installed: envs/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement envs/peers.txt
 	@touch $@

@@ -6,18 +6,17 @@ Command: python benchmarks/peers/datasets_english.py clean.jsonl out.parquet 200
 import sys
 
 from datasets import disable_progress_bars, load_dataset
+from standardize import tagged
 
 from showwork.records.language import foreign
-from showwork.records.parse import Parsed, Tags, parse
 
 path, target, n, cache = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 disable_progress_bars()
-TAGS = Tags(("<Thought>", "</Thought>"), ("<Output>", "</Output>"))
 
 
 def keep(row):
-    found = parse(row["output"] or "", TAGS)
-    return isinstance(found, Parsed) and foreign(row["instruction"] or "", found.trace, found.answer) is None
+    found = tagged(row["output"] or "", "Thought", "Output")
+    return found is not None and foreign(row["instruction"] or "", *found) is None
 
 
 rows = load_dataset("json", data_files=path, split="train", cache_dir=cache).filter(keep)

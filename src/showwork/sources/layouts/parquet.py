@@ -18,7 +18,7 @@ from showwork.sources.layouts.rows import BATCH_ROWS, Batch, Row, Source, as_tex
 from showwork.sources.row_groups import RowGroupFile
 
 PAGE_BUFFER_BYTES = 1 << 20
-TABLE_BYTES = 8 << 20
+TABLE_BYTES = 4 << 20
 """Rows are handed on in tables of about this size: smaller ones make the threads wait for each other, larger ones fill memory."""
 
 
