@@ -26,7 +26,7 @@ from showwork.foundation.manifest import read_checked, read_manifest, write_mani
 from showwork.foundation.schema import PROMPT
 from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import read_rows, write_table
-from showwork.records.ids import order_key
+from showwork.records.ids import order_keys
 from showwork.records.split import is_held_out
 
 Settings = dict[str, Any]
@@ -62,7 +62,7 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
             + (f"Lower held_out.prompts to {len(found):,}, or raise" if found else "Raise")
             + f" held_out.share to about {min(math.ceil(enough * 1000) / 1000, 0.5):g}."
         )
-    chosen = heapq.nsmallest(wanted, found, key=lambda q: (order_key(seed, q), q))
+    chosen = [q for _, q in heapq.nsmallest(wanted, zip(order_keys(seed, list(found)).tolist(), found, strict=True))]
     rows = [{**{name: found[q][name] for name in PROMPT.names if name != "prompt_id"}, "prompt_id": q} for q in chosen]
     sink = write_table(args.prompts, PROMPT, [rows])
     write_manifest(

@@ -32,7 +32,7 @@ from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import ParquetSink, read_rows
 from showwork.records import tree
 from showwork.records.certificate import KINDS, certificate
-from showwork.records.ids import order_key
+from showwork.records.ids import order_keys
 from showwork.records.keeping import Earlier, Exact
 from showwork.records.near import NearSearch
 from showwork.records.shuffle import Shuffle
@@ -82,21 +82,21 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         for file in before.values():
             search.refer("near_earlier", file)
     removed: dict[str, Counter[str]] = defaultdict(Counter)
-    total = sum(m["counts"]["records"] for m, _ in samples.values())
+    total, looked_at = sum(m["counts"]["records"] for m, _ in samples.values()), 0
     with (
         ParquetSink(args.train, RECORD) as train,
         ParquetSink(args.removed, REMOVED) as out,
         Shuffle(args.train.parent, RECORD, sum(_unpacked_bytes(f) for f in files.values())) as shuffle,
     ):
-        for name, file in files.items():
-            for batch in ahead(read_rows(file, batch_rows=BATCH_ROWS), depth=2):
-                kept = _exactly_new(name, batch, rules, out, removed[name])
-                if search:
-                    search.add(name, file, batch.take(pa.array(kept)))
-                ids = batch.column("record_id").to_pylist()
-                keys = np.array([order_key(settings["seed"], ids[i]) for i in kept.tolist()], np.uint64)
-                shuffle.add(batch, kept, keys)
-                say.progress(shuffle.rows + out.rows, total, "records looked at")
+        with Behind(depth=1) as later:
+            for name, file in files.items():
+                for batch in ahead(read_rows(file, batch_rows=BATCH_ROWS), depth=2):
+                    kept = _exactly_new(name, batch, rules, out, removed[name])
+                    if search:
+                        search.add(name, file, batch.take(pa.array(kept)))
+                    ids = batch.column("record_id").take(pa.array(kept)).to_pylist()
+                    later(shuffle.add, batch, kept, order_keys(settings["seed"], ids))
+                    say.progress(looked_at := looked_at + batch.num_rows, total, "records looked at")
         repeats = search.found() if search else {}
         with Behind(depth=1) as later:
             for table in shuffle.tables():

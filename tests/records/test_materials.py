@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import showwork.records
 from showwork.records import shuffle
-from showwork.records.ids import order_key, question_id, record_id
+from showwork.records.ids import order_keys, question_id, record_id
 from showwork.records.lengths import percentiles
 from showwork.records.shuffle import Shuffle
 from showwork.records.split import is_held_out
@@ -36,6 +36,7 @@ def test_a_question_keeps_its_id_in_another_case_spacing_and_form(text: str) -> 
 
 
 def test_ids_are_pinned_to_their_values() -> None:
+    assert order_keys(42, ["a", "b"]).tolist() == [9_745_362_802_142_041_786, 4_764_438_991_711_194_456]
     assert record_id("q", "t", "a") == "95110db7ef6f8801e5f0be6f97ba2675"
     assert question_id("What is 2 + 2?") == question_id("what  is 2 + 2?")
     assert record_id("qt", "", "a") != record_id("q", "t", "a")
@@ -55,7 +56,7 @@ def test_shuffling_orders_by_key_whatever_the_buckets(
 ) -> None:
     monkeypatch.setattr(shuffle, "BUCKET_BYTES", bucket_bytes)
     names = [f"row {i}" for i in range(500)]
-    keys = np.array([order_key(1, name) for name in names], np.uint64)
+    keys = order_keys(1, names)
     keys[10] = keys[11]
     with Shuffle(tmp_path, SCHEMA, 20_000) as s:
         for i in range(0, 500, 70):

@@ -9,6 +9,7 @@ pickled. Processes are started anew (spawn), so no thread or lock of this one is
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -18,7 +19,8 @@ import pyarrow as pa
 
 from showwork.foundation.stage import give_memory_back
 
-Pieces = Iterator[Sequence[pa.RecordBatch | pa.Table]]
+Piece = Sequence[pa.RecordBatch | pa.Table]
+Pieces = Iterator[Piece]
 Maker = Callable[..., tuple[Pieces, Callable[[], Any]]]
 """(first, step, **arguments) -> the pieces made of parts first, first + step, …; and a function that tells, after the last
 of them, what is to be told."""
@@ -27,7 +29,7 @@ of them, what is to be told."""
 class Crew:
     """`crew = Crew(make, processes, **arguments)`; `for piece in crew: …`; then `crew.told` holds what each process says.
 
-    With one process all is done in this one, without a copy.
+    This process is one of them and takes its turn; with one process there is no other, and nothing is copied.
     """
 
     def __init__(self, make: Maker, processes: int, **arguments: Any) -> None:
@@ -35,41 +37,46 @@ class Crew:
         self.told: list[Any] = []
 
     def __iter__(self) -> Pieces:
-        if self._processes < 2:
-            pieces, tell = self._make(first=0, step=1, **self._arguments)
-            yield from pieces
-            self.told = [tell()]
-            return
         context = multiprocessing.get_context("spawn")
-        lines: list[Connection] = []
+        others: list[Connection] = []
         workers = []
-        for first in range(self._processes):
+        for first in range(1, self._processes):
             here, there = context.Pipe(duplex=False)
             arguments = (there, self._make, {**self._arguments, "first": first, "step": self._processes})
             workers.append(context.Process(target=_run, args=arguments, daemon=True))
             workers[-1].start()
             there.close()
-            lines.append(here)
+            others.append(here)
         try:
-            yield from self._in_turns(lines)
+            own = self._own()
+            yield from _in_turns(
+                [lambda: next(own), *(functools.partial(_receive, line) for line in others)], self.told
+            )
         finally:
-            for line in lines:
+            for line in others:
                 line.close()
             for worker in workers:
                 worker.join()
 
-    def _in_turns(self, lines: Sequence[Connection]) -> Pieces:
-        ended: dict[int, Any] = {}
-        turn = 0
-        while len(ended) < len(lines):
-            if turn not in ended:
-                piece = _receive(lines[turn])
-                if isinstance(piece, _End):
-                    ended[turn] = piece.told
-                else:
-                    yield piece
-            turn = (turn + 1) % len(lines)
-        self.told = [ended[turn] for turn in range(len(lines))]
+    def _own(self) -> Iterator[Piece | _End]:
+        pieces, tell = self._make(first=0, step=self._processes, **self._arguments)
+        yield from pieces
+        yield _End(tell())
+
+
+def _in_turns(sources: Sequence[Callable[[], Piece | _End]], told: list[Any]) -> Pieces:
+    """The next piece of each in turn until all have ended; what they say at their end goes to `told`, in their order."""
+    ended: dict[int, Any] = {}
+    turn = 0
+    while len(ended) < len(sources):
+        if turn not in ended:
+            piece = sources[turn]()
+            if isinstance(piece, _End):
+                ended[turn] = piece.told
+            else:
+                yield piece
+        turn = (turn + 1) % len(sources)
+    told[:] = [ended[turn] for turn in range(len(sources))]
 
 
 class _End:
@@ -77,7 +84,7 @@ class _End:
         self.told = told
 
 
-def _receive(line: Connection) -> Sequence[pa.Table] | _End:
+def _receive(line: Connection) -> Piece | _End:
     try:
         said, value = line.recv()
         if said == "tables":
@@ -109,7 +116,13 @@ def _run(line: Connection, make: Maker, arguments: dict[str, Any]) -> None:
 
 
 def _bytes(table: pa.RecordBatch | pa.Table) -> pa.Buffer:
-    sink = pa.BufferOutputStream()
+    size = pa.MockOutputStream()
+    _stream(table, size)
+    buffer = pa.allocate_buffer(size.size())
+    _stream(table, pa.FixedSizeBufferWriter(buffer))
+    return buffer
+
+
+def _stream(table: pa.RecordBatch | pa.Table, sink: pa.NativeFile) -> None:
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write(table)
-    return sink.getvalue()

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
 
 
 def record_id(question: str, trace: str, answer: str) -> str:
@@ -34,6 +37,8 @@ def normalized(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def order_key(seed: int, text: str) -> int:
-    """A 64-bit number that orders things by seed and name, the same on any machine."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}\0{text}".encode(), digest_size=8).digest(), "big")
+def order_keys(seed: int, texts: Sequence[str]) -> np.ndarray:
+    """uint64[n]: numbers that order things by seed and name, the same on any machine."""
+    start = f"{seed}\0".encode()
+    digests = b"".join(hashlib.blake2b(start + text.encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, ">u8").astype(np.uint64)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import xxhash
+from xxhash import xxh3_128_digest
 
-from showwork.records.split import is_held_out
+from showwork.records.split import boundary
 
 REASONS = {
     "held_out": "its question is held out for evaluation",
@@ -48,7 +48,7 @@ class Exact:
     """The rules that need no look at another text: held-out questions, earlier sessions, exact repeats."""
 
     def __init__(self, share: float, prompts: Iterable[str], earlier: Earlier) -> None:
-        self._share, self._prompts, self._earlier = share, frozenset(prompts), earlier
+        self._boundary, self._prompts, self._earlier = boundary(share), frozenset(prompts), earlier
         self._records: set[str] = set()
         self._said: dict[bytes, str] = {}
 
@@ -59,19 +59,18 @@ class Exact:
         return [self._of(*values) for values in zip(records, questions, rows, answers, strict=True)]
 
     def _of(self, record: str, question: str, row: str, answer: str) -> tuple[str, str]:
-        if question in self._prompts or is_held_out(question, self._share):
+        if question < self._boundary or question in self._prompts:
             return "held_out", ""
         earlier = self._earlier
-        for reason, ids, name in (
-            ("earlier_row", earlier.rows, row),
-            ("earlier_record", earlier.records, record),
-            ("earlier_question", earlier.questions, question),
-        ):
-            if name in ids:
-                return reason, ids[name]
+        if row in earlier.rows:
+            return "earlier_row", earlier.rows[row]
+        if record in earlier.records:
+            return "earlier_record", earlier.records[record]
+        if question in earlier.questions:
+            return "earlier_question", earlier.questions[question]
         if record in self._records:
             return "same_record", record
-        said = xxhash.xxh3_128_digest(f"{question}{answer}".encode())
+        said = xxh3_128_digest(f"{question}{answer}".encode())
         first = self._said.setdefault(said, record)
         if first != record:
             return "same_question_and_answer", first
