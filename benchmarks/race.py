@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +116,12 @@ def measure(command: Sequence[str]) -> dict[str, float]:
 
 
 def race(
-    name: str, contestants: Mapping[str, Sequence[str]], *, rounds: int, facts: Mapping[str, Any]
+    name: str, contestants: Mapping[str, Sequence[str]], *, rounds: int, facts: Callable[[], Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Run all contestants `rounds` times in turns; the first is the peer that the others are compared with."""
+    """Run all contestants `rounds` times in turns; the first is the peer that the others are compared with.
+
+    `facts` is asked after the last round.
+    """
     runs: dict[str, list[dict[str, float]]] = {c: [] for c in contestants}
     for turn in range(rounds):
         for contestant, command in contestants.items():
@@ -131,7 +134,7 @@ def race(
         table[contestant] = {"median": median, "times_faster": faster(runs, contestant, first), "runs": measured}
         ratios = table[contestant]["times_faster"]
         print(f"{contestant:30} {_row(median)}  {ratios['wall_s']:.2f}x wall, {ratios['cpu_s']:.2f}x CPU of {first}")
-    result = {"facts": dict(facts), "contestants": table}
+    result = {"facts": dict(facts()), "contestants": table}
     write(name, result)
     return result
 

@@ -86,7 +86,7 @@ def standardize(folder: Path, out: Path, rounds: int) -> Bars:
         "datasets, two cores": theirs[2],
         "showwork, two cores": standardized(out, "raiden", 2),
     }
-    result = race("standardize", contestants, rounds=rounds, facts={"rows": pq.read_metadata(rows).num_rows})
+    result = race("standardize", contestants, rounds=rounds, facts=lambda: {"rows": pq.read_metadata(rows).num_rows})
     same_records(out / "p1.parquet", out / "raiden.r.parquet")
     runs = {name: found["runs"] for name, found in result["contestants"].items()}
     ours = result["contestants"]["showwork, two cores"]["median"]
@@ -117,7 +117,7 @@ def mix(folder: Path, out: Path, rounds: int) -> Bars:
         "floor": peer("floor.py", out / "floor.parquet", *files),
     }
     count = sum(pq.read_metadata(f).num_rows for f in files)
-    result = race("mix", contestants, rounds=rounds, facts={"records": count})
+    result = race("mix", contestants, rounds=rounds, facts=lambda: {"records": count})
     told = json.loads((out / "mix.json").read_text())["counts"]
     if (kept := pq.read_metadata(out / "mix.parquet").num_rows) != told["train"]:
         raise SystemExit(f"mix: the peer keeps {kept:,} records, ours {told['train']:,}")

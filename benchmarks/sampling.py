@@ -55,7 +55,9 @@ def cot(folder: Path, out: Path, rounds: int) -> Bars:
         "json.load + sample": peer("json_load.py", file, out / "peer.parquet", n),
         "showwork.sample": sampled(manifest, out, "cot", layout="json_object", columns=columns, **draw),
     }
-    result = race("cot-reservoir", contestants, rounds=rounds, facts={"bytes": file.stat().st_size, "rows_drawn": n})
+    result = race(
+        "cot-reservoir", contestants, rounds=rounds, facts=lambda: {"bytes": file.stat().st_size, "rows_drawn": n}
+    )
     same_rows(n, out / "cot.parquet", out / "peer.parquet")
     return bars(result, "showwork.sample", "CoT reservoir", times=3.0, memory_mb=200)
 
@@ -75,7 +77,7 @@ def glaive(folder: Path, out: Path, rounds: int) -> Bars:
     nothing = small - bytes_of_rows(folder / "glaive", start - 1, start) / 1e6  # our own modules and the manifest
     held = bytes_of_rows(folder / "glaive", start - 1, stop)
     facts = {"slice": [start, stop], "bytes_of_row_groups": held, "read_mb_of_a_run_without_rows": nothing}
-    result = race("glaive-slice", contestants, rounds=rounds, facts=facts)
+    result = race("glaive-slice", contestants, rounds=rounds, facts=lambda: facts)
     names = ["prompt", "response"]
     ours = pq.read_table(out / "glaive.parquet", columns=names)
     if not ours.equals(pq.read_table(target, columns=names).cast(ours.schema)):
@@ -98,7 +100,9 @@ def openo1(folder: Path, out: Path, rounds: int) -> Bars:
         "datasets": ["bash", "-c", f'rm -rf "{out}/cache"; exec "$@"', "bash", *theirs],
         "showwork.sample": sampled(manifest, out, "openo1", layout="jsonl", columns=columns, min_kept=0.3, **draw),
     }
-    result = race("openo1-english", contestants, rounds=rounds, facts={"bytes": file.stat().st_size, "rows_drawn": n})
+    result = race(
+        "openo1-english", contestants, rounds=rounds, facts=lambda: {"bytes": file.stat().st_size, "rows_drawn": n}
+    )
     same_rows(n, out / "openo1.parquet", out / "peer.parquet")
     return bars(result, "showwork.sample", "OpenO1 English", times=2.5)
 
