@@ -8,14 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from showwork.foundation.files import sha256_file
+from showwork.look.fates import Fates
+from showwork.look.results import Results
+from showwork.look.told import told
 
 REPO = Path(__file__).parents[2]
 OVERLAYS = [str(REPO / "workflow/recipes/demo.yaml"), str(REPO / "tests/fixtures/miniature.yaml")]
+LOST = ("dropped", "rejected", "removed")
 LEFT = [
     "results/report/session1.html",
     "results/train/session1/adapter/adapter.safetensors",
@@ -60,6 +65,38 @@ def test_second_run_has_nothing_to_do(finished: Path) -> None:
     done = snakemake(finished, "session1")
     assert done.returncode == 0
     assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_every_source_row_has_a_fate_that_is_its_truth_and_all_add_up_to_the_counts(finished: Path) -> None:
+    fates = Fates(Results(finished))
+    truth = json.loads((finished / "sources/truth.json").read_text())["sources"]
+    lost: Counter[tuple[str, str, str]] = Counter()
+    ended: Counter[str] = Counter()
+    for source, (sample,) in fates.results.sources().items():
+        for row, (story,) in fates.of(source, range(len(truth[source]))).items():
+            expected, last = truth[source][row], story.steps[-1]
+            assert all(told(step) for step in story.steps)
+            if last.outcome in ("dropped", "rejected") and last.stage in ("sample", "standardize"):
+                assert (last.outcome, last.facts["reason"]) == (expected["expected"], expected["reason"]), (source, row)
+            elif story.of("mix"):
+                assert expected["expected"] in ("kept", "duplicate"), (source, row)
+            lost.update(
+                (sample, step.stage, step.facts["reason"])
+                for step in story.steps
+                if step.outcome in LOST and step.stage != "pack"
+            )
+            ended.update(f"{step.stage} {step.outcome}" for step in story.steps)
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for sample, branch in json.loads((finished / "results/mix/session1/manifest.json").read_text())["counts"][
+        "samples"
+    ].items():
+        for stage, key in (("sample", "dropped"), ("standardize", "rejected"), ("mix", "removed")):
+            counted.update({(sample, stage, reason): n for reason, n in branch[key].items()})
+    assert lost == counted
+    packed = json.loads((finished / "results/pack/session1/manifest.json").read_text())["counts"]
+    assert ended["pack packed"] == packed["examples"] == ended["train trained"] + ended["train never_reached"]
+    assert ended["heldout asked"] >= 40
+    assert ended["evaluate answered"] == 2 * ended["heldout asked"]
 
 
 def test_damaged_file_is_found_by_its_reader_and_built_again(finished: Path) -> None:
