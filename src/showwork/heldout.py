@@ -17,12 +17,15 @@ import heapq
 import math
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
+from showwork.foundation.overlap import ahead
 from showwork.foundation.schema import PROMPT
 from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import read_rows, write_table
@@ -42,19 +45,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     """Choose the prompts and write them."""
     share, wanted, seed = settings["share"], settings["prompts"], settings["seed"]
-    found: dict[str, dict[str, Any]] = {}
+    files = [read_checked(manifest, "records") for manifest in args.records]
+    found: dict[str, str] = {}
     asked: set[str] = set()
     records = held = 0
-    for manifest in args.records:
-        for batch in read_rows(read_checked(manifest, "records")):
-            questions = batch.column("question_id").to_pylist()
-            mine = [i for i, q in enumerate(questions) if is_held_out(q, share)]
+    for file in files:
+        for batch in read_rows(file, ["question_id", "record_id"], batch_rows=10_000):
+            questions, ids = (column.to_pylist() for column in batch.columns)
+            mine = [(q, r) for q, r in zip(questions, ids, strict=True) if is_held_out(q, share)]
             records, held = records + len(questions), held + len(mine)
             asked.update(questions)
-            for row in batch.take(pa.array(mine, pa.int64())).to_pylist():
-                best = found.get(row["question_id"])
-                if best is None or row["record_id"] < best["record_id"]:
-                    found[row["question_id"]] = row
+            for question, record in mine:
+                found[question] = min(found.get(question, record), record)
     if len(found) < wanted:
         enough = 1.2 * wanted * max(share / max(len(found), 1), 1 / max(len(asked), 1))
         raise ValueError(
@@ -63,7 +65,8 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
             + f" held_out.share to about {min(math.ceil(enough * 1000) / 1000, 0.5):g}."
         )
     chosen = [q for _, q in heapq.nsmallest(wanted, zip(order_keys(seed, list(found)).tolist(), found, strict=True))]
-    rows = [{**{name: found[q][name] for name in PROMPT.names if name != "prompt_id"}, "prompt_id": q} for q in chosen]
+    told = _records({found[question] for question in chosen}, files)
+    rows = [{**told[found[question]], "prompt_id": question} for question in chosen]
     sink = write_table(args.prompts, PROMPT, [rows])
     write_manifest(
         args.manifest,
@@ -83,6 +86,24 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         digest=sink.digest,
     )
     say(f"{len(rows):,} prompts of {len(found):,} held-out questions ({len(asked):,} questions in all)")
+
+
+def _records(wanted: set[str], files: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """{record id: its columns} of the records wanted; only row groups that hold one are read."""
+    columns = [name for name in PROMPT.names if name != "prompt_id"]
+    told: dict[str, dict[str, Any]] = {}
+    for file in files:
+        groups = [
+            number
+            for number in range(pq.read_metadata(file).num_row_groups)
+            for batch in read_rows(file, ["record_id"], batch_rows=10_000, row_groups=[number])
+            if not wanted.isdisjoint(batch.column(0).to_pylist())
+        ]
+        for batch in ahead(read_rows(file, columns, row_groups=groups)):
+            places = [i for i, name in enumerate(batch.column("record_id").to_pylist()) if name in wanted]
+            for row in batch.take(pa.array(places, pa.int64())).to_pylist():
+                told.setdefault(row["record_id"], row)
+    return told
 
 
 if __name__ == "__main__":

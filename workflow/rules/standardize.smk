@@ -15,7 +15,7 @@ rule standardize:
         "logs/benchmarks/standardize/{sample}.tsv"
     conda:
         "../../envs/data.yaml"
-    threads: 2
+    threads: 1
     params:
         settings=settings("standardize", "sample"),
         code=code("standardize"),

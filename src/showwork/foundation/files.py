@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import xxhash
+
 from showwork.foundation.overlap import Behind
 
 FLUSH_BYTES = 32 << 20
@@ -167,3 +169,12 @@ def sha256_file(path: Path | str) -> str:
     """Hex sha256 of a file's bytes, read in 1 MiB pieces."""
     with Path(path).open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def xxh3_file(path: Path | str) -> str:
+    """Hex xxh3-128 of a file's bytes, read in 1 MiB pieces: five times as fast as sha256, and no proof against an adversary."""
+    digest = xxhash.xxh3_128()
+    with Path(path).open("rb", buffering=0) as f:
+        while data := f.read(1 << 20):
+            digest.update(data)
+    return digest.hexdigest()

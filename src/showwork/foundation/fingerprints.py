@@ -1,7 +1,7 @@
 """What a local folder holds, by content: a touched or copied file is the same file, an edited one is not.
 
 Takes:  a folder and file patterns.
-Leaves: one digest; and `work/fingerprints.json`, which remembers the sha256 of each file by size and time of change, so
+Leaves: one digest; and `work/fingerprints.json`, which remembers the xxh3-128 of each file by size and time of change, so
         that a plan reads a large file only once.
 """
 
@@ -11,7 +11,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from showwork.foundation.files import canonical, read_json, sha256_file, write_json
+from showwork.foundation.files import canonical, read_json, write_json, xxh3_file
 
 CACHE = Path("work/fingerprints.json")
 
@@ -27,7 +27,7 @@ def fingerprint(folder: Path, patterns: list[str]) -> str:
         stat = path.stat()
         mark = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
         before = known.get(os.path.abspath(path))
-        found[os.path.abspath(path)] = before if before and before[0] == mark else [mark, sha256_file(path)]
+        found[os.path.abspath(path)] = before if before and before[0] == mark else [mark, xxh3_file(path)]
     if any(known.get(name) != entry for name, entry in found.items()):
         _write_cache({**known, **found})
     names = {p.relative_to(folder).as_posix(): found[os.path.abspath(p)][1] for p in files}

@@ -14,7 +14,7 @@ from typing import Any
 
 import xxhash
 
-from showwork.foundation.files import sha256_file
+from showwork.foundation.files import sha256_file, xxh3_file
 
 READ_BYTES = 1 << 20
 
@@ -50,15 +50,6 @@ class Digests:
     def xxh3_128(self) -> str:
         """In hex."""
         return self._xxh3.hexdigest()
-
-
-def xxh3_file(path: Path) -> str:
-    """xxh3-128 of a file, in hex."""
-    digest = xxhash.xxh3_128()
-    with path.open("rb", buffering=0) as f:
-        while data := f.read(READ_BYTES):
-            digest.update(data)
-    return digest.hexdigest()
 
 
 def check_unchanged(path: Path, entry: Mapping[str, Any], xxh3: str | None = None) -> None:

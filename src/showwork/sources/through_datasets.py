@@ -17,9 +17,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from showwork.foundation.files import read_json, write_json
+from showwork.foundation.files import read_json, write_json, xxh3_file
 from showwork.sources.blobs import Blob
-from showwork.sources.digests import Digests, xxh3_file
+from showwork.sources.digests import Digests
 from showwork.sources.part import locked
 from showwork.sources.patience import Patience
 from showwork.sources.transfer import Voice
