@@ -70,6 +70,16 @@ def samples_of(session):
     return CONFIG["sessions"][session]["samples"]
 
 
+def earlier_first(wildcards):
+    """Priority of a job: what an earlier session needs goes first, so that it can train while later data are made."""
+    sample, session = wildcards.get("sample"), wildcards.get("session")
+    if session is None:
+        needing = [s for s in SESSIONS if sample in samples_of(s)]
+        first = sample in CONFIG["held_out"]["samples"]
+        session = SESSIONS[0] if first or not needing else needing[0]
+    return len(SESSIONS) - SESSIONS.index(session)
+
+
 def session_target(session):
     """What `snakemake <session>` leaves; named one by one, so that a product that was deleted is built again."""
     wanted = [

@@ -9,6 +9,7 @@ rule download:
         manifest="results/download/{sample}.json",
     log:
         "logs/download/{sample}.log",
+    priority: earlier_first
     conda:
         "../../envs/data.yaml"
     params:

@@ -11,6 +11,7 @@ rule heldout:
         manifest="results/heldout/prompts.json",
     log:
         "logs/heldout/prompts.log",
+    priority: len(SESSIONS)
     conda:
         "../../envs/data.yaml"
     params:

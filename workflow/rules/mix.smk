@@ -18,6 +18,7 @@ rule mix:
         "logs/mix/{session}.log",
     benchmark:
         "logs/benchmarks/mix/{session}.tsv"
+    priority: earlier_first
     conda:
         "../../envs/data.yaml"
     params:

@@ -18,6 +18,7 @@ rule pack:
         "logs/pack/{session}.log",
     benchmark:
         "logs/benchmarks/pack/{session}.tsv"
+    priority: earlier_first
     conda:
         "../../envs/data.yaml"
     threads: 2

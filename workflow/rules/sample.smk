@@ -12,6 +12,7 @@ rule sample:
         "logs/sample/{sample}.log",
     benchmark:
         "logs/benchmarks/sample/{sample}.tsv"
+    priority: earlier_first
     conda:
         "../../envs/data.yaml"
     params:

@@ -13,6 +13,7 @@ rule standardize:
         "logs/standardize/{sample}.log",
     benchmark:
         "logs/benchmarks/standardize/{sample}.tsv"
+    priority: earlier_first
     conda:
         "../../envs/data.yaml"
     threads: 1

@@ -25,6 +25,7 @@ rule train:
         "logs/train/{session}.log",
     benchmark:
         "logs/benchmarks/train/{session}.tsv"
+    priority: earlier_first
     conda:
         "../../envs/train.yaml"
     threads: 64  # all that --cores gives: the same count gives the same bits
