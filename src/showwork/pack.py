@@ -216,12 +216,20 @@ def ledger_row(one: Fitted, row: int, segment: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def written(paths: dict[str, Path], shape: tuple[int, int]) -> Iterator[PackedArrays]:
-    """Four memory-mapped npy files of zeros to fill; they take their names together, and only if nothing failed."""
+    """Four memory-mapped npy files of zeros to fill; they take their names together, and only if nothing failed.
+
+    Their room on the disk is taken first: a store to a mapped page that finds none would kill the process (SIGBUS).
+
+    Raises:
+      OSError: a full disk, with the file's name.
+    """
     with contextlib.ExitStack() as stack:
         arrays = {}
         for name, path in paths.items():
             temporary = stack.enter_context(atomic(path))
             arrays[name] = np.lib.format.open_memmap(temporary, mode="w+", dtype=DTYPES[name], shape=shape)
+            with temporary.open("r+b") as f:
+                os.posix_fallocate(f.fileno(), 0, os.fstat(f.fileno()).st_size)
         yield PackedArrays(**arrays)
         for array in arrays.values():
             array.flush()

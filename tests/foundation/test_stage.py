@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from showwork.foundation.files import read_json
+from showwork.foundation.files import atomic, read_json
 from showwork.foundation.stage import Say, run_stage
 
 
@@ -58,6 +58,41 @@ def test_refusal_of_the_file_system_names_the_file(tmp_path: Path) -> None:
     assert run(work, tmp_path / "x.log") == 1
     last = (tmp_path / "x.log").read_text().splitlines()[-1]
     assert last.endswith("folder: Is a directory; the file system refused, mend that and run the same command again")
+
+
+def test_a_full_disk_names_the_file_that_was_written_and_the_way_out(tmp_path: Path) -> None:
+    def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
+        with atomic(tmp_path / "rows.json"):
+            Path("/dev/full").write_text("x")
+
+    assert run(work, tmp_path / "x.log") == 1
+    assert (tmp_path / "x.log").read_text() == (
+        f"error: {tmp_path}/rows.json: No space left on device; the file system refused, free space there and run the same "
+        "command again\n"
+    )
+
+
+def test_a_log_that_cannot_be_written_hides_nothing_of_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
+        say("one")
+        say.progress(1, 1, "rows")
+        {}["missing"]
+
+    assert run(work, Path("/dev/full")) == 1
+    said = [line.split(" x: ")[-1] for line in capsys.readouterr().err.splitlines()]
+    assert said[:3] == ["one", "the log /dev/full ends here (No space left on device)", "100% 1/1 rows"]
+    assert said[3] == "Traceback (most recent call last):"
+    assert said[-1] == "error: KeyError: 'missing'; the log has the whole trace"
+
+
+def test_a_log_that_cannot_be_made_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
+        say("never reached")
+
+    (tmp_path / "logs").write_text("")
+    assert run(work, tmp_path / "logs/x.log") == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.endswith("logs: File exists; the file system refused, mend that and run the same command again")
 
 
 def test_a_stage_chooses_its_exit_status(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Leaves: files written under a temporary name beside the target, flushed to disk,
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -23,6 +24,8 @@ import xxhash
 from showwork.foundation.overlap import Behind
 
 FLUSH_BYTES = 32 << 20
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a write says when the disk, the quota or the file system's own limit is at its end; no read says that."""
 
 
 def canonical(obj: Any) -> str:
@@ -38,19 +41,37 @@ def canonical(obj: Any) -> str:
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed and renamed to `path`, on any error removed.
 
-    Raises: OSError of the file system (full disk, read-only folder); `path` then stays as it was.
+    Raises: OSError of the file system (full disk, read-only folder) with `path` as its file name; `path` then stays as it
+    was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
-        yield part
-        with part.open("rb") as f:
-            os.fsync(f.fileno())
-        os.replace(part, path)
-        sync_folder(path.parent)
+        with named(path, instead_of=part):
+            yield part
+            with part.open("rb") as f:
+                os.fsync(f.fileno())
+            os.replace(part, path)
+            sync_folder(path.parent)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder that became read-only; the first error is the one to tell
+            part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named(path: Path, *, instead_of: Path | None = None) -> Iterator[None]:
+    """Give a full disk's OSError, which names no file, the name of what was being written.
+
+    `instead_of` is a temporary name that nobody knows: its errors name `path` as well.
+    """
+    try:
+        yield
+    except OSError as e:
+        nameless = e.filename is None and e.errno in NO_ROOM
+        if e.errno is None or not (nameless or (instead_of and e.filename == str(instead_of))):
+            raise
+        raise OSError(e.errno, os.strerror(e.errno), str(path)) from e
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,6 +8,8 @@ Nothing here can change a result, so this module is left out of the code version
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import json
 import os
 import sys
@@ -20,6 +22,12 @@ from typing import Any, TextIO
 import showwork
 
 _HOUSE = str(Path(showwork.__file__).parent)
+_WAYS_OUT = {
+    errno.ENOSPC: "free space there",
+    errno.EDQUOT: "free space there",
+    errno.EROFS: "make it writable or work in another folder",
+    errno.EACCES: "make it accessible",
+}
 
 
 class StageExit(Exception):
@@ -64,6 +72,12 @@ class Say:
             print(line, file=self._stderr, flush=True)
         self._note(line.removeprefix(f"{self._label}: "))
 
+    def trace(self, text: str) -> None:
+        """Keep a trace in the log, or on stderr when there is none."""
+        self._note(text)
+        if not self._log:
+            print(text, file=self._stderr, flush=True)
+
     def exit(self, code: int, text: str) -> None:
         """End the stage now with exit status `code` and one sentence."""
         raise StageExit(code, text)
@@ -74,8 +88,13 @@ class Say:
             self._open_line = False
 
     def _note(self, text: str) -> None:
-        if self._log:
-            print(text, file=self._log, flush=True)
+        """A log that cannot be written (full disk) is said once and given up: it must not hide what the stage has to say."""
+        try:
+            if self._log:
+                print(text, file=self._log, flush=True)
+        except OSError as e:
+            log, self._log = self._log, None
+            print(f"{self._label}: the log {log and log.name} ends here ({e.strerror})", file=self._stderr, flush=True)
 
 
 def run_stage(
@@ -96,12 +115,14 @@ def run_stage(
     parser.add_argument("--log", type=Path, help="where the sentences are kept")
     arguments(parser)
     args = parser.parse_args(argv)
-    if args.log:
-        args.log.parent.mkdir(parents=True, exist_ok=True)
     give_memory_back()
-    log = args.log.open("w", encoding="utf-8") if args.log else None
-    say = Say(stage, str(args.settings.get("name", "")), log)
+    log = None
+    say = Say(stage, str(args.settings.get("name", "")), None)
     try:
+        if args.log:
+            args.log.parent.mkdir(parents=True, exist_ok=True)
+            log = args.log.open("w", encoding="utf-8")
+            say = Say(stage, str(args.settings.get("name", "")), log)
         work(args, args.settings, say)
         return 0
     except StageExit as e:
@@ -112,13 +133,13 @@ def run_stage(
         return 130
     except Exception as e:
         if not _is_a_sentence(e):
-            text = traceback.format_exc()
-            print(text, file=log or sys.stderr, flush=True)
+            say.trace(traceback.format_exc())
         say(f"error: {_one_line(e)}")
         return 1
     finally:
-        if log:
-            log.close()
+        with contextlib.suppress(OSError):  # every line was flushed; what could not be was said
+            if log:
+                log.close()
 
 
 def give_memory_back() -> None:
@@ -141,6 +162,7 @@ def _is_a_sentence(error: Exception) -> bool:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; the file system refused, mend that and run the same command again"
+        way_out = _WAYS_OUT.get(error.errno or 0, "mend that")
+        return f"{error.filename}: {error.strerror}; the file system refused, {way_out} and run the same command again"
     text = " ".join(str(error).split())
     return text if _is_a_sentence(error) else f"{type(error).__name__}: {text}; the log has the whole trace"

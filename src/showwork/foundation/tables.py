@@ -103,20 +103,22 @@ class ParquetSink:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> ParquetSink:
-        part = self._stack.enter_context(atomic(self.path))
-        self._bytes = self._stack.enter_context(HashingFile(part))
-        self._beside = self._stack.enter_context(Behind(depth=2))
-        self._writer = self._stack.enter_context(
-            pq.ParquetWriter(
-                self._bytes,
-                self.schema,
-                compression="zstd",
-                compression_level=COMPRESSION_LEVEL,
-                use_dictionary=[name for name in self.schema.names if name in FEW_VALUES],
-                write_statistics=[f.name for f in self.schema if not pa.types.is_large_string(f.type)],
-                store_schema=False,
+        with contextlib.ExitStack() as stack:
+            part = stack.enter_context(atomic(self.path))
+            self._bytes = stack.enter_context(HashingFile(part))
+            self._beside = stack.enter_context(Behind(depth=2))
+            self._writer = stack.enter_context(
+                pq.ParquetWriter(
+                    self._bytes,
+                    self.schema,
+                    compression="zstd",
+                    compression_level=COMPRESSION_LEVEL,
+                    use_dictionary=[name for name in self.schema.names if name in FEW_VALUES],
+                    write_statistics=[f.name for f in self.schema if not pa.types.is_large_string(f.type)],
+                    store_schema=False,
+                )
             )
-        )
+            self._stack = stack.pop_all()
         return self
 
     def write(self, rows: Sequence[dict[str, Any]] | pa.RecordBatch | pa.Table) -> None:

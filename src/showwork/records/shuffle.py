@@ -16,11 +16,16 @@ from types import TracebackType
 import numpy as np
 import pyarrow as pa
 
+from showwork.foundation.files import named
+
 BUCKET_BYTES = 32 << 20
 
 
 class Shuffle:
-    """`with Shuffle(folder, schema, expected_bytes) as s: s.add(batch, rows, keys) …; for table in s.tables(): …`"""
+    """`with Shuffle(folder, schema, expected_bytes) as s: s.add(batch, rows, keys) …; for table in s.tables(): …`
+
+    Raises: OSError with the folder's name when its disk is full.
+    """
 
     def __init__(self, folder: Path, schema: pa.Schema, expected_bytes: int) -> None:
         self._bits = max(0, (max(1, expected_bytes) // BUCKET_BYTES).bit_length())
@@ -40,9 +45,9 @@ class Shuffle:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        self._stack.close()
+        with self._stack:
+            for writer in self._writers.values() if kind is None else ():  # a full disk refuses the end marks, too
+                writer.close()
 
     def add(self, batch: pa.RecordBatch, rows: np.ndarray, keys: np.ndarray) -> None:
         """Deal the rows of a batch that stand at `rows` (int64[n]); `keys` is uint64[n]."""
@@ -54,12 +59,14 @@ class Shuffle:
         edges = np.searchsorted(buckets[order], np.arange((1 << self._bits) + 1))
         for bucket, (start, stop) in enumerate(itertools.pairwise(edges.tolist())):
             if stop > start:
-                self._writer(bucket).write_batch(keyed.slice(start, stop - start))
+                with named(self._parent):
+                    self._writer(bucket).write_batch(keyed.slice(start, stop - start))
 
     def tables(self) -> Iterator[pa.Table]:
         """All rows in the order of their keys, a bucket at a time; rows of equal key in the order in which they came."""
-        for writer in self._writers.values():
-            writer.close()
+        with named(self._parent):
+            for writer in self._writers.values():
+                writer.close()
         for bucket in sorted(self._writers):
             with pa.memory_map(str(self._path(bucket))) as f:
                 table = pa.ipc.open_stream(f).read_all()

@@ -1,0 +1,56 @@
+"""A full disk at any moment of a data stage, and a read-only one: one sentence that names the file, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import showwork
+
+OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
+SENTENCE = "; the file system refused, {way_out} and run the same command again"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _mounts_are_permitted() -> None:
+    try:
+        tried = subprocess.run(
+            [*OWN_MOUNTS, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        pytest.skip("a small disk cannot be mounted here: there is no unshare")
+    if tried.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {tried.stderr.strip()}")
+
+
+@pytest.mark.parametrize("stage", ["sample", "standardize", "mix", "pack"])
+def test_a_full_or_read_only_disk_is_one_sentence_and_leaves_no_half_of_a_file(stage: str, tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    paths = [str(Path(showwork.__file__).parents[1]), str(here)]
+    done = subprocess.run(
+        [*OWN_MOUNTS, sys.executable, str(here / "small_disk.py"), stage, str(tmp_path)],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    whole, *full, read_only = [json.loads(line) for line in done.stdout.splitlines()]
+    manifest = next(name for name in whole["left"] if name.endswith(("s.json", "manifest.json")))
+    assert whole["said"] == ""
+    failed = [attempt for attempt in full if attempt["said"]]
+    assert len(failed) >= 4
+    for attempt, refusal, way_out in [
+        *((attempt, "No space left on device", "free space there") for attempt in failed),
+        (read_only, "Read-only file system", "make it writable or work in another folder"),
+    ]:
+        last = attempt["said"].splitlines()[-1]
+        assert f"error: {tmp_path}" in last or "error: results/" in last
+        assert last.endswith(f": {refusal}" + SENTENCE.format(way_out=way_out))
+        assert ".part" not in last
+        assert "Traceback" not in attempt["said"]
+        assert manifest not in attempt["left"]
+        assert attempt["left"].items() <= whole["left"].items()
+    assert not read_only["left"]
