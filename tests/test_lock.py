@@ -155,6 +155,14 @@ def test_a_source_that_drifted_from_the_lock_fails_with_the_difference(hub):
     assert not hub.asked("a.jsonl")
 
 
+def test_a_lock_younger_than_the_listing_that_was_kept_is_compared_with_what_the_hub_says_now(hub):
+    commit = hub.add("dataset", "org/data", {"a.jsonl": BIG})
+    run(wanted(commit))
+    hub.repos["dataset", "org/data"].commits[commit] = {"a.jsonl": BIG + b"x"}
+    lock(openo1=entry(commit, {"a.jsonl": BIG + b"x"}))
+    assert run(wanted(commit)).files[0].read_bytes() == BIG + b"x"
+
+
 def test_a_damaged_lock_is_named(hub):
     Path("sources.lock").write_text("[]")
     fails(wanted(None), r"sources.lock: is no lock of sources; delete it and run `snakemake --cores 1 lock`")

@@ -21,10 +21,10 @@ from typing import Any
 from showwork.foundation.stage import Say, run_stage
 from showwork.sources.blobs import Blob, write_blobs
 from showwork.sources.choose import choose
-from showwork.sources.hub import Hub, Repo
+from showwork.sources.hub import Hub, RemoteFile, Repo
 from showwork.sources.listing import Listing
 from showwork.sources.local import local_blobs
-from showwork.sources.lock import check_drift, entry_of, pinned, read_lock
+from showwork.sources.lock import check_drift, drift, entry_of, pinned, read_lock
 from showwork.sources.patience import Patience
 from showwork.sources.row_groups import row_group_digests
 from showwork.sources.shards import Shards, covering
@@ -78,11 +78,17 @@ def _from_hub(
     repo = Repo(settings["kind"], settings["hub"])
     locked_rows = {n: f["rows"] for n, f in (entry or {"files": {}})["files"].items() if f["rows"] is not None}
     listing = Listing(hub, repo, commit, folder, say, patience, rows=locked_rows)
-    names = choose(
-        settings["files"], list(listing.files), owner=owner, where=f"{repo} at {commit[:12]}", kind=settings["kind"]
-    )
+
+    def chosen() -> list[RemoteFile]:
+        where = f"{repo} at {commit[:12]}"
+        names = choose(settings["files"], list(listing.files), owner=owner, where=where, kind=settings["kind"])
+        return [listing.files[n] for n in names]
+
     if entry:
-        check_drift(entry, settings, [listing.files[n] for n in names], owner=owner)
+        if listing.is_kept and not hub.offline and drift(entry, settings, chosen()):
+            listing.ask_again()  # the lock may be younger than what was kept
+        check_drift(entry, settings, chosen(), owner=owner)
+    names = [f.path for f in chosen()]
     shards = Shards(names, {}, 0)
     if need := settings.get("need"):
         shards = covering(names, need["start"], need["stop"], listing.rows, owner=owner)

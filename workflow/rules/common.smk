@@ -7,9 +7,10 @@ sys.path.insert(0, str(REPO / "src"))
 
 from showwork.foundation import slices
 from showwork.foundation.config import ConfigError, checked_config
-from showwork.foundation.files import canonical, read_json
+from showwork.foundation.files import canonical
 from showwork.foundation.fingerprints import fingerprint
 from showwork.foundation.provenance import code_version
+from showwork.sources.lock import read_lock
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -30,8 +31,11 @@ except ConfigError as error:
         *(f"  {problem}" for problem in error.problems),
     ) from None
 
-if Path("sources.lock").is_file():
-    CONFIG = slices.with_lock(CONFIG, read_json("sources.lock"))
+CONFIG_WITHOUT_LOCK = CONFIG
+try:
+    CONFIG = slices.with_lock(CONFIG, read_lock(Path("sources.lock")))
+except ValueError as error:
+    raise WorkflowError(f"{error}; no job was started") from None
 for sentence in slices.unresolved(CONFIG):
     logger.warning(f"Note: {sentence}.")
 

@@ -44,18 +44,18 @@ rule download_base:
         " --manifest {output.manifest} --blobs work/download"
 
 
+# Takes:  the revisions and files of config.yaml, as they stand there.
+# Leaves: sources.lock, undeclared: Snakemake deletes declared outputs before a job starts, and a hub that does not answer
+#         must not cost the old lock. Without an output the job runs whenever it is asked for: a branch may have moved.
 rule lock:
     """Resolve every revision that the configuration leaves open, and record what each holds in sources.lock."""
-    output:
-        lock="sources.lock",
     log:
         "logs/lock/sources.log",
     conda:
         "../../envs/data.yaml"
     params:
-        settings=settings("lock"),
-        code=code("lock"),
+        settings=canonical(slices.lock(CONFIG_WITHOUT_LOCK)),
     message:
         "Resolve the revisions that config.yaml leaves open and write sources.lock."
     shell:
-        "python -m showwork.lock --settings {params.settings:q} --log {log} --lock {output.lock}"
+        "python -m showwork.lock --settings {params.settings:q} --log {log} --lock sources.lock"

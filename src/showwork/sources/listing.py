@@ -34,7 +34,14 @@ class Listing:
         self._hub, self._repo, self._commit, self._say, self._patience = hub, repo, commit, say, patience
         self._kept, self._kept_rows = folder / ".hub/listing.json", folder / ".hub/rows.json"
         self._known_rows = dict(rows or {})
-        self.files = {f.path: f for f in self._read() or self._ask()}
+        kept = self._read()
+        self.is_kept = kept is not None
+        self.files = {f.path: f for f in (self._ask() if kept is None else kept)}
+
+    def ask_again(self) -> None:
+        """Put what the hub says now in the place of what was kept."""
+        self.is_kept = False
+        self.files = {f.path: f for f in self._ask()}
 
     def rows(self, names: Sequence[str]) -> dict[str, int]:
         """Rows of parquet shards, from what is known or from their footers."""

@@ -69,11 +69,8 @@ def describe(
     }
 
 
-def check_drift(entry: Entry, settings: Mapping[str, Any], files: Sequence[RemoteFile], *, owner: str) -> None:
-    """Compare what the hub lists now for the locked revision with the lock.
-
-    Raises: ValueError with the differences, file by file.
-    """
+def drift(entry: Entry, settings: Mapping[str, Any], files: Sequence[RemoteFile]) -> list[str]:
+    """What differs between the lock and a listing of the locked revision, file by file."""
     locked = entry["files"]
     listed = {f.path: {"bytes": f.bytes, f.kind: f.digest} for f in files}
     same_patterns = entry.get("patterns") == settings["files"]
@@ -83,7 +80,15 @@ def check_drift(entry: Entry, settings: Mapping[str, Any], files: Sequence[Remot
         now = listed.get(name, {})
         if before != now:
             differences.append(f"{name}: {_shown(before)} in the lock, {_shown(now)} on the hub")
-    if differences:
+    return differences
+
+
+def check_drift(entry: Entry, settings: Mapping[str, Any], files: Sequence[RemoteFile], *, owner: str) -> None:
+    """Compare what the hub lists now for the locked revision with the lock.
+
+    Raises: ValueError with the differences.
+    """
+    if differences := drift(entry, settings, files):
         more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
         raise ValueError(
             f"{owner}: {settings['hub']} at {entry['revision'][:12]} has drifted from sources.lock: "
