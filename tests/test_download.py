@@ -221,14 +221,17 @@ def test_a_missing_folder_file_or_match_is_one_sentence(tmp_path, monkeypatch):
 # ---- through the datasets library ------------------------------------------------------------------------------------
 
 
-def test_a_dataset_comes_through_the_datasets_library_as_parquet_and_is_kept(hub, tmp_path):
+def test_a_dataset_comes_through_the_datasets_library_as_parquet_and_is_kept(hub, tmp_path, monkeypatch):
     rows = "".join(json.dumps({"prompt": f"q{i}", "response": "r"}) + "\n" for i in range(40))
     card = b"---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: a.jsonl\n---\n"
-    commit = hub.add("dataset", "org/data", {"a.jsonl": rows.encode(), "README.md": card})
+    commit = hub.add("dataset", "org/data", {"a.jsonl": rows.encode(), "README.md": card}, gated=True)
     settings = wanted(commit, ["train"], layout="datasets")
+    monkeypatch.setenv("HF_TOKEN", hub.token)
     job = process(settings, tmp_path)
     error = job.communicate()[1]
     assert job.returncode == 0, error
+    assert {r.authorization for r in hub.requests if r.host == "127.0.0.2"} == {None}
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and hub.token.encode() in p.read_bytes()]
     (path,) = read_blobs("results/download/s1.json").files
     assert pq.read_table(path).column("prompt").to_pylist() == [f"q{i}" for i in range(40)]
     assert json.loads(Path("results/download/s1.json").read_text())["files"][f"default/{path.name}"]["rows"] == 40

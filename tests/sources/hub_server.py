@@ -107,7 +107,8 @@ class HubServer:
         return commit
 
     def fault(self, kind: str, path: str | None = None, *, times: int = 1, value: str = "") -> None:
-        """Let the next requests go wrong: cut, short, long, flip, ignore_range, stall, html, or a status like 503."""
+        """Let the next requests go wrong: cut, short, long, flip, ignore_range, other_range, stall, html, or a status like
+        503 (c503: only where the content is sent). json answers with `value`."""
         self.faults.append(Fault(kind, path, times, value))
 
     def take_fault(self, path: str, kinds: str) -> Fault | None:
@@ -172,6 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.seen.path = path = found["path"] or found["call"]
         if fault := self.hub.take_fault(path, r"\d+"):
             return self._refuse(int(fault.kind), "", {"Retry-After": fault.value} if fault.value else {})
+        if fault := self.hub.take_fault(path, "json"):
+            return self._json(json.loads(fault.value))
         if repo is None:
             return self._refuse(401, "RepoNotFound")
         revision = found["api_revision"] or found["revision"]
@@ -233,7 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
         first, last = span or (0, len(data) - 1)
         if span:
             status = 206
-            headers = {**headers, "Content-Range": f"bytes {first}-{last}/{len(data)}"}
+            moved = bool(self.hub.take_fault(path, "other_range"))
+            headers = {**headers, "Content-Range": f"bytes {first + moved}-{last}/{len(data)}"}
         body = data[first : last + 1]
         half = len(body) // 2
         if fault and fault.kind == "flip":

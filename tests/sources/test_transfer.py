@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email.message
+import email.utils
 import io
 import json
 import signal
@@ -15,7 +17,6 @@ from sources.downloads import (
     BIG,
     SMALL,
     Notes,
-    base,
     fails,
     process,
     quick,
@@ -26,7 +27,7 @@ from sources.downloads import (
     wanted,
 )
 
-from showwork.sources.hub import Hub, Repo
+from showwork.sources.patience import retry_after_s
 
 hub = downloads.hub
 
@@ -64,6 +65,18 @@ def test_a_server_that_ignores_range_is_read_from_the_start(hub):
     assert "a.jsonl: the server does not resume; starting over" in said
 
 
+@pytest.mark.parametrize("fault", ["c416", "other_range"])
+def test_a_server_that_cannot_go_on_at_an_offset_is_read_from_the_start(hub, fault):
+    commit = hub.add("dataset", "org/data", {"a.jsonl": BIG})
+    hub.fault("cut", "a.jsonl")
+    fails(wanted(commit), "the body broke off at 256,000 of 512,000 bytes", attempts=1)
+    hub.fault(fault, "a.jsonl")
+    (blob,) = run(wanted(commit)).files
+    assert blob.read_bytes() == BIG
+    asked = [r.range for r in hub.requests if r.path == "a.jsonl" and r.host == "127.0.0.2"]
+    assert asked == [None, "bytes=256000-", None]
+
+
 def test_a_stalled_connection_is_left_and_resumed(hub):
     commit = hub.add("dataset", "org/data", {"a.jsonl": BIG})
     hub.fault("stall", "a.jsonl", value="1.5")
@@ -74,12 +87,24 @@ def test_a_stalled_connection_is_left_and_resumed(hub):
     assert any("stopped sending; attempt 2 of 6" in s for s in said)
 
 
-def test_retry_after_is_obeyed(hub):
+@pytest.mark.parametrize("status", ["429", "503"])
+@pytest.mark.parametrize("as_date", [False, True])
+def test_retry_after_is_obeyed_as_seconds_and_as_a_date(hub, status, as_date):
     commit = hub.add("dataset", "org/data", {"a.jsonl": BIG})
-    hub.fault("429", "a.jsonl", value="1")
+    hub.fault(status, "a.jsonl", value=email.utils.formatdate(time.time() + 2, usegmt=True) if as_date else "1")
     start = time.monotonic()
     run(wanted(commit))
-    assert time.monotonic() - start >= 1
+    assert 1 <= time.monotonic() - start < 4
+
+
+@pytest.mark.parametrize("header", [None, "", "soon", "Fri, 31 Nov 2026 10:00:00 GMT", f"Fri, 1 Jan {10**30} 1:00 GMT"])
+def test_a_retry_after_that_says_nothing_leaves_the_wait_to_us(header):
+    assert retry_after_s(header) is None
+
+
+@pytest.mark.parametrize("header", ["-3", "nan", "Mon, 02 Jan 2006 15:04:05 GMT"])
+def test_a_retry_after_in_the_past_is_now(header):
+    assert retry_after_s(header) == 0
 
 
 def test_listing_and_revision_survive_faults_too(hub):
@@ -144,92 +169,12 @@ def test_no_connection_is_named(hub):
     fails(wanted(commit), r"dataset org/data, list of files: no connection to 127.0.0.1:\d+ \(.*refused\)", attempts=2)
 
 
-@pytest.mark.parametrize(
-    ("token", "text"),
-    [
-        (
-            None,
-            r"model org/base is gated \(401\) and no token is set; accept its terms at http.*/org/base, then set HF_TOKEN",
-        ),
-        ("hf_wrong", r"model org/base is gated \(403\) and the token in HF_TOKEN has no access yet; accept its terms"),
-    ],
-)
-def test_a_gated_base_names_the_page_and_the_token(hub, monkeypatch, token, text):
-    commit = hub.add(
-        "model", "org/base", {"config.json": b"{}", "tokenizer.json": b"{}", "m.safetensors": BIG}, gated=True
-    )
-    if token:
-        monkeypatch.setenv("HF_TOKEN", token)
-    fails(base(commit), text)
-
-
-def test_a_gated_base_arrives_with_the_token_which_goes_to_no_other_host_and_into_no_file(hub, monkeypatch, tmp_path):
-    files = {
-        "config.json": b"{}",
-        "tokenizer.json": b"[]",
-        "m.safetensors": BIG,
-        "pytorch_model.bin": BIG,
-        "README.md": b"",
-    }
-    commit = hub.add("model", "org/base", files, gated=True)
-    monkeypatch.setenv("HF_TOKEN", hub.token)
-    said = Notes()
-    blobs = run(base(commit), say=said)
-    assert sorted(blobs.by_name) == ["config.json", "m.safetensors", "tokenizer.json"]
-    assert {f.parent for f in blobs.files} == {Path(f"work/download/base/{commit}")}
-    assert {r.authorization for r in hub.requests if r.host == "127.0.0.1"} == {f"Bearer {hub.token}"}
-    assert {r.authorization for r in hub.requests if r.host == "127.0.0.2"} == {None}
-    assert hub.token not in "".join(said) + repr(Hub.from_environment())
-    assert not [p for p in tmp_path.rglob("*") if p.is_file() and hub.token.encode() in p.read_bytes()]
-
-
-def test_the_token_file_is_used_and_a_broken_token_is_named(hub, monkeypatch, tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home/token").write_text(hub.token + "\n")
-    assert Hub.from_environment().token == hub.token
-    monkeypatch.setenv("HF_TOKEN", "hf_a\nhf_b")
-    with pytest.raises(ValueError, match="HF_TOKEN holds characters that no token has"):
-        Hub.from_environment()
-
-
-def test_missing_repository_revision_and_file_are_three_sentences(hub):
-    commit = hub.add("dataset", "org/data", {"train.jsonl": SMALL, "test.jsonl": SMALL})
-    fails(
-        wanted(commit, hub="org/gone"), r"http\S+ has no dataset org/gone \(401\), or it is private and needs HF_TOKEN"
-    )
-    fails(wanted("0" * 40), r"dataset org/data has no revision 000000000000 \(404\); run `snakemake --cores 1 lock`")
-    fails(
-        wanted(commit, ["trian.jsonl"]),
-        rf"source 'openo1': no file in dataset org/data at {commit[:12]} matches 'trian.jsonl'; of its 2 files the nearest "
-        r"are train.jsonl",
-    )
-    with pytest.raises(
-        ValueError, match=r"dataset org/data has no file 'x.jsonl' at revision .{12} \(404\); correct files"
-    ):
-        Hub.from_environment().open(f"{hub.endpoint}/datasets/org/data/resolve/{commit}/x.jsonl", Repo("dataset", "org/data"),
-                                    revision=commit, path="x.jsonl")  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "name", ["../evil.jsonl", "/etc/evil.jsonl", "a/../../evil.jsonl", "a//evil.jsonl", "a\\evil.jsonl"]
-)
-def test_names_that_could_leave_the_folder_are_refused(hub, name):
-    commit = hub.add("dataset", "org/data", {name: SMALL})
-    fails(wanted(commit, ["**/*.jsonl"]), r"holds a file named .* which could leave the download folder; refused")
-
-
 def test_patterns_that_leave_the_folder_are_refused(hub):
     commit = hub.add("dataset", "org/data", {"a.jsonl": SMALL})
     fails(
         wanted(commit, ["../a.jsonl"]),
         r"source 'openo1': file '../a.jsonl' leaves its folder; give names relative to it",
     )
-
-
-def test_redirects_to_other_schemes_are_refused(hub):
-    commit = hub.add("dataset", "org/data", {"a.jsonl": BIG})
-    hub.redirect_scheme = "ftp"
-    fails(wanted(commit), r"127.0.0.1 redirects to ftp://127.0.0.2; only https \(or http from http\) is followed")
 
 
 def test_a_revision_that_is_open_or_moves_is_refused(hub):
@@ -251,11 +196,6 @@ def test_offline_a_finished_download_is_listed_and_a_missing_one_is_refused(hub,
         wanted(commit, ["b.jsonl"], "s2"), r"dataset org/data is not complete on this machine and HF_HUB_OFFLINE is set"
     )
     assert len(hub.requests) == asked
-
-
-def test_an_endpoint_that_is_no_hub_is_named(hub, monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "file:///etc")
-    fails(wanted("0" * 40), r"HF_ENDPOINT is 'file:///etc'; an http or https address is wanted")
 
 
 def test_a_full_disk_is_one_sentence_and_the_next_run_goes_on(hub):
@@ -315,6 +255,16 @@ def test_a_killed_process_is_resumed_by_the_next_one_to_the_byte(hub, tmp_path):
     assert read_blobs("results/download/s1.json").files[0].read_bytes() == BIG
     assert hub.asked("a.jsonl")[-1].range == f"bytes={arrived}-"
     assert hub.asked("a.jsonl")[-1].sent == len(BIG) - arrived
+
+
+def test_several_files_come_at_the_same_time(hub):
+    files = {f"{i}.jsonl": BIG + bytes([i]) for i in range(4)}
+    commit = hub.add("dataset", "org/data", files)
+    hub.bytes_per_s = 1_000_000
+    start = time.monotonic()
+    blobs = run(wanted(commit, ["*.jsonl"])).files
+    assert time.monotonic() - start < 4 * len(BIG) / hub.bytes_per_s * 0.75
+    assert [b.read_bytes() for b in blobs] == list(files.values())
 
 
 def test_two_jobs_that_need_one_blob_fetch_it_once(hub):

@@ -13,6 +13,7 @@ import http.client
 import json
 import os
 import re
+import string
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -106,7 +107,11 @@ class Hub:
                 raise ValueError(
                     f"{repo}: the list of files goes on at another host, {urlsplit(url).hostname}; refused"
                 )
-            files += [_remote_file(e, repo) for e in entries if e.get("type") == "file"]
+            try:
+                files += [_remote_file(e, repo) for e in entries if e["type"] == "file"]
+            except (KeyError, TypeError) as e:
+                host = urlsplit(self.endpoint).netloc
+                raise ValueError(f"{repo}: {host} answers no list of files ({e!r}); is HF_ENDPOINT a hub?") from e
         return sorted(files, key=lambda f: f.path)
 
     def url(self, repo: Repo, commit: str, path: str) -> str:
@@ -151,11 +156,16 @@ class Hub:
             return _parsed(answer, repo)
 
     def _redirected(self, url: str, location: str, repo: Repo) -> str:
-        target = urljoin(url, location)
-        scheme = urlsplit(target).scheme
+        target = quote(
+            urljoin(url, location), safe=string.punctuation, encoding="iso-8859-1"
+        )  # as urllib's own handler
+        try:
+            scheme, host, _ = _site(target)
+        except ValueError as e:
+            raise Refused(f"{repo}: {urlsplit(url).hostname} redirects to no address ({e}); check HF_ENDPOINT") from e
         if scheme not in ("http", "https") or (scheme == "http" and urlsplit(url).scheme == "https"):
             raise Refused(
-                f"{repo}: {urlsplit(url).hostname} redirects to {scheme}://{urlsplit(target).hostname or ''}; only https "
+                f"{repo}: {urlsplit(url).hostname} redirects to {scheme}://{host or ''}; only https "
                 f"(or http from http) is followed, check HF_ENDPOINT"
             )
         return target
@@ -174,7 +184,9 @@ class Hub:
             raise Refused(f"{repo} is gated ({e.code}) and {have}; accept its terms at {page}, then set HF_TOKEN")
         if why == "RepoNotFound" or (e.code == 401 and not why):
             hidden = (
-                "or it is private and the token has no access" if self.token else "or it is private and needs HF_TOKEN"
+                "or it is private and the token in HF_TOKEN is wrong or has no access"
+                if self.token
+                else "or it is private and needs HF_TOKEN"
             )
             raise Refused(f"{self.endpoint} has no {repo} ({e.code}), {hidden}; check the hub id")
         if why == "RevisionNotFound":

@@ -75,7 +75,7 @@ class Patience:
 
 
 def retry_after_s(header: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for, as a number or as a date; None when it says nothing.
+    """Seconds that a Retry-After header asks for, as a number or as a date; None when it says nothing that is either.
 
     >>> retry_after_s("3"), retry_after_s(None)
     (3.0, None)
@@ -88,5 +88,5 @@ def retry_after_s(header: str | None) -> float | None:
         pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
