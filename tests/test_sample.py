@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from data_stages import Failed, counts, download, jsonl, rows_of, run_sample
+from sources.written import EACH_LAYOUT, ROWS, WRITERS
 
 from showwork.records.selection import ALL
 
@@ -285,10 +287,29 @@ def test_a_source_with_a_column_of_our_name_is_refused(tmp_path: Path) -> None:
 def test_a_source_that_changed_since_the_download_is_found_before_anything_is_written(tmp_path: Path) -> None:
     source = jsonl(tmp_path / "a.jsonl", rows(10))
     manifest = download(tmp_path, [source])
-    jsonl(source, rows(9))
+    source.write_bytes(source.read_bytes().replace(b"even", b"ever"))
     with pytest.raises(Failed, match=r"a.jsonl: sha256 is \w+, but \w+ when it was downloaded; it has changed since"):
         run_sample(tmp_path, manifest)
     assert not list((tmp_path / "results/sample").iterdir())
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+@EACH_LAYOUT
+def test_a_source_that_shrank_since_the_download_is_one_sentence_whatever_is_taken_of_it(
+    layout: str, kept: float, tmp_path: Path
+) -> None:
+    file = WRITERS[layout](tmp_path / "a", ROWS)
+    manifest, data = download(tmp_path, [file]), file.read_bytes()
+    file.write_bytes(data[: int(len(data) * kept)])
+    for method, start, stop in [("full", None, None), ("first_n", 5, 50), ("random", None, None)]:
+        with pytest.raises(Failed) as failed:
+            run_sample(tmp_path, manifest, layout=layout, **{**DRAW, "method": method}, start=start, stop=stop)
+        assert re.fullmatch(
+            rf"sample s: error: \S*/a: has [\d,]+ bytes, but {len(data):,} when it was downloaded; it has changed since, delete "
+            r"the manifest of its download and run the same command again\n",
+            str(failed.value),
+        )
+    assert not (tmp_path / "results/sample").exists()
 
 
 def test_an_empty_source_is_one_sentence(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tracemalloc
 
@@ -128,8 +129,22 @@ def test_wrong_layouts_are_named(tmp_path):
     table = write_csv(tmp_path / "c.csv", ROWS)
     array = tmp_path / "a.json"
     array.write_text(json.dumps(ROWS))
-    with pytest.raises(ValueError, match=r"p.parquet holds parquet, but its layout is jsonl; correct the layout"):
+    with pytest.raises(
+        ValueError, match=r"p.parquet holds parquet, but its layout is jsonl; correct the layout or conv"
+    ):
         open_source("jsonl", [parquet])
+    packed = tmp_path / "packed"
+    for start, kind in [
+        (gzip.compress(b"prompt,response"), "gzip"),
+        (b"PK\x03\x04", "zip"),
+        (b"(\xb5/\xfd\x04", "zstd"),
+        ("prompt,response".encode("utf-16"), "UTF-16 text"),
+    ]:
+        packed.write_bytes(start)
+        with pytest.raises(ValueError, match=rf"packed holds {kind}, but its layout is csv; .* or convert the file"):
+            open_source("csv", [packed])
+    packed.write_text("PK,response\n1,a\n")
+    assert list(open_source("csv", [packed]).rows()) == [(0, {"PK": "1", "response": "a"})]
     with pytest.raises(ValueError, match=r"l.jsonl is no whole parquet file"):
         open_source("parquet", [lines])
     with pytest.raises(ValueError, match=r"none of the first .* lines of c.csv is a JSON object"):

@@ -21,6 +21,15 @@ BAD_OBJECTS = {
     "duplicate_key": b'{"prompt": "a", "prompt": "b", "response": "c"}',
     "unknown_column": b'{"prompt": "a", "late": "b"}',
 }
+BAD_OBJECTS |= {
+    "bad_utf8 surrogate": b'{"prompt": "\xed\xa0\x80", "response": "b"}',
+    "lone_surrogate below": b'{"prompt": {"a": ["\\udfff"]}, "response": "b"}',
+    "lone_surrogate key": b'{"\\ud800": "a", "response": "b"}',
+    "bad_json huge float": b'{"prompt": [-1e999], "response": "b"}',
+    "bad_json huge integer": b'{"prompt": ' + b"9" * 5000 + b"}",
+    "bad_json deep arrays": b'{"prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "bad_json deep objects": b'{"prompt": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
+}
 BAD_LINES = {**BAD_OBJECTS, "bad_json": b'{"prompt": "a"', "not_an_object": b'["a"]'}
 
 
@@ -33,7 +42,7 @@ def test_one_bad_line_costs_one_row(reason, tmp_path):
     source = open_source("jsonl", [path])
     got = [r for _, r in source.rows()]
     assert [r for r in got if not isinstance(r, Bad)] == [{"prompt": "a", "response": "b"}] * 251
-    assert (got[250].reason, got[250].raw) == (reason, BAD_LINES[reason].decode("utf-8", "backslashreplace"))
+    assert (got[250].reason, got[250].raw) == (reason.split()[0], BAD_LINES[reason].decode("utf-8", "backslashreplace"))
     assert [c.row for c in source.candidates(0, lambda: EVERYTHING)] == got
 
 
@@ -42,6 +51,20 @@ def test_what_is_no_json_is_bad_json(raw, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"prompt": "a"}\n' + raw)
     assert [r.reason for _, r in open_source("jsonl", [path]).rows() if isinstance(r, Bad)] == ["bad_json"]
+
+
+@pytest.mark.parametrize(("layout", "data"), [("jsonl", b"{}\n{}\n"), ("json_object", b'{"1": {}, "2": {}}')])
+def test_objects_that_hold_nothing_are_no_rows(layout, data, tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"check its layout"):
+        open_source(layout, [path])
+
+
+def test_ids_that_are_no_utf8_or_lone_surrogates_are_no_part_of_the_rows(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b'{"\xff": {"a": "x"}, "\\ud800": {"a": "y"}, "3": {"a": "z"}}')
+    assert [r["a"] for _, r in object_rows(path, 1 << 20)] == ["x", "y", "z"]
 
 
 def test_values_that_are_no_text_become_one_line_of_json(tmp_path):
@@ -116,7 +139,7 @@ def test_one_bad_row_of_the_object_costs_one_row(reason, piece_bytes, tmp_path):
     got = object_rows(path, piece_bytes)
     assert [i for i, r in got if isinstance(r, Bad)] == [250]
     assert len(got) == 252
-    assert got[250][1].reason == reason.replace("raw_newline", "bad_json")
+    assert got[250][1].reason == reason.replace("raw_newline", "bad_json").split()[0]
     assert got[250][1].raw == broken.decode("utf-8", "backslashreplace")
 
 

@@ -37,6 +37,16 @@ def test_csv_bad_rows_cost_one_row_each_and_keep_their_text(tmp_path):
     assert got[5:] == [{"prompt": "last", "response": "4\n"}]
 
 
+@pytest.mark.parametrize("name", [b"prom\xffpt", b"prompt\xed\xa0\x80"])
+def test_a_csv_header_that_is_no_utf8_is_one_sentence(name, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"response," + name + b"\na,b\n")
+    with pytest.raises(
+        ValueError, match=r"a.csv has byte 0x(ff|ed) in its header, which is no UTF-8; convert the file"
+    ):
+        open_source("csv", [path])
+
+
 def test_csv_that_ends_inside_a_quote_is_cut_off(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('prompt,response\na,b\nc,"d\ne')

@@ -52,6 +52,18 @@ class Digests:
         return self._xxh3.hexdigest()
 
 
+CHANGED = "it has changed since, delete the manifest of its download and run the same command again"
+
+
+def check_size(path: Path, entry: Mapping[str, Any]) -> None:
+    """Compare a file's size with its entry in the manifest of a download, before it is read.
+
+    Raises: ValueError when it has grown or shrunk.
+    """
+    if (size := path.stat().st_size) != entry["bytes"]:
+        raise ValueError(f"{path}: has {size:,} bytes, but {entry['bytes']:,} when it was downloaded; {CHANGED}")
+
+
 def check_unchanged(path: Path, entry: Mapping[str, Any], xxh3: str | None = None) -> None:
     """Compare a file with its entry in the manifest of a download; `xxh3` is its digest when the reader made it.
 
@@ -60,7 +72,4 @@ def check_unchanged(path: Path, entry: Mapping[str, Any], xxh3: str | None = Non
     kind = "xxh3_128" if "xxh3_128" in entry else "sha256"
     found = (xxh3 or xxh3_file(path)) if kind == "xxh3_128" else sha256_file(path)
     if found != entry[kind]:
-        raise ValueError(
-            f"{path}: {kind} is {found}, but {entry[kind]} when it was downloaded; it has changed since, delete the file "
-            f"and its manifest and run the same command again"
-        )
+        raise ValueError(f"{path}: {kind} is {found}, but {entry[kind]} when it was downloaded; {CHANGED}")

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from showwork.sources.digests import CHANGED
+
 LARGEST_BYTES = 64 << 20
 """Row groups up to this size are held in memory while they are read; others are hashed first, then read."""
 
@@ -67,8 +69,8 @@ class RowGroupFile(io.RawIOBase):
             found = _digest(self._file, self._begin, size)
         if found != self._digests[group]:
             raise ValueError(
-                f"{self._path}: row group {group} has xxh3_128 {found}, but {self._digests[group]} when it was downloaded; it "
-                f"has changed since, delete the file and its manifest and run the same command again"
+                f"{self._path}: row group {group} has xxh3_128 {found}, but {self._digests[group]} when it was downloaded; "
+                f"{CHANGED}"
             )
 
     def read(self, size: int = -1) -> bytes | memoryview:  # type: ignore[override]

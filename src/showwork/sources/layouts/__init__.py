@@ -45,10 +45,12 @@ the occurrence number among equal rows seen by that RowIds; ``RowIds().of_digest
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from showwork.sources.digests import check_size
 from showwork.sources.layouts.csv_parts import CsvSource
 from showwork.sources.layouts.json_object import JsonObjectSource
 from showwork.sources.layouts.jsonl import JsonLinesSource
@@ -79,7 +81,8 @@ def open_source(
     download says of each file, for `check`.
 
     Raises: FileNotFoundError for a file that is not there; ValueError for an unknown layout, files of another layout, an
-    empty or cut-off file, a column that is not there (the sentence lists those found).
+    empty or cut-off file, a file of another size than its entry's, a column that is not there (the sentence lists those
+    found).
     """
     if layout not in LAYOUTS:
         raise ValueError(f"source {name!r}: layout {layout!r} is unknown; known are {', '.join(LAYOUTS)}")
@@ -88,15 +91,17 @@ def open_source(
     for file in files:
         if not file.is_file():
             raise FileNotFoundError(f"source {name!r}: {file} does not exist; run the download again")
-    for file in files:
+    for file, entry in itertools.zip_longest(files, entries or ()):
         with file.open("rb") as f:
             start = f.read(4)
+        if entry:
+            check_size(file, entry)
         if not start:
             raise ValueError(f"source {name!r}: {file.name} is empty (0 bytes); fetch or replace it")
-        held = _MAGIC.get(start[:4], _MAGIC.get(start[:2], layout))
+        held = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), layout)
         if held != layout and not (held == "parquet" and layout == "datasets"):
             raise ValueError(
-                f"source {name!r}: {file.name} holds {held}, but its layout is {layout}; correct the layout"
+                f"source {name!r}: {file.name} holds {held}, but its layout is {layout}; correct the layout or convert the file"
             )
     source = LAYOUTS[layout](name, files, columns)
     source.first_row = first_row
@@ -104,4 +109,7 @@ def open_source(
     return source
 
 
-_MAGIC = {b"PAR1": "parquet", b"\x1f\x8b": "gzip", b"PK": "zip"}
+_MAGIC = {
+    b"PAR1": "parquet", b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\xfd7zX": "xz", b"(\xb5/\xfd": "zstd",
+    b"\xff\xfe": "UTF-16 text", b"\xfe\xff": "UTF-16 text",
+}  # fmt: skip

@@ -59,6 +59,12 @@ class CsvSource(Source):
             raise ValueError(
                 f"source {self.name!r}: {file.name} is empty, not even a CSV header; check the source's files"
             )
+        for column in header:
+            if found := _ESCAPED_BYTE.search(column):
+                raise ValueError(
+                    f"source {self.name!r}: {file.name} has byte 0x{ord(found.group()) - 0xDC00:02x} in its header, which is no "
+                    f"UTF-8; convert the file to UTF-8"
+                )
         return header
 
     def _read(self) -> Iterator[Row]:

@@ -67,11 +67,11 @@ class JsonObjectSource(Source):
         self._piece_bytes = piece_bytes
         self._digests: dict[Path, str] = {}
         head = [bytes(v) for v in itertools.islice(itertools.chain.from_iterable(self._blocks()), HEAD_ROWS)]
-        found = [row for row in map(parse, head) if not isinstance(row, Bad)]
+        found = [row for row in map(parse, head) if row and not isinstance(row, Bad)]
         if head and not found:
             raise ValueError(
                 f"source {name!r}: the values in {self._listed()} are no JSON objects; "
-                f'wanted {{"<id>": {{…}}, …}}, check its layout'
+                f'wanted {{"<id>": {{…}}, …}} with anything in them, check its layout'
             )
         names = list(dict.fromkeys(key for row in found for key in row))
         self.columns = tuple(names if columns is None else columns)

@@ -37,11 +37,11 @@ class JsonLinesSource(Source):
     def __init__(self, name: str, files: Sequence[Path], columns: Sequence[str] | None) -> None:
         super().__init__(name, files)
         head = list(itertools.islice(self._lines(), HEAD_ROWS))
-        found = [row for row in map(parse, head) if not isinstance(row, Bad)]
+        found = [row for row in map(parse, head) if row and not isinstance(row, Bad)]
         if head and not found:
             raise ValueError(
-                f"source {name!r}: none of the first {len(head)} lines of {self._listed()} is a JSON object; "
-                f"check its layout"
+                f"source {name!r}: none of the first {len(head)} lines of {self._listed()} is a JSON object that holds "
+                f"anything; check its layout"
             )
         names = list(dict.fromkeys(key for row in found for key in row))
         self.columns = tuple(names if columns is None else columns)

@@ -10,6 +10,7 @@ parser with every check on. (msgspec names a lone surrogate "truncated" and Pyth
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,13 @@ def _constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(number: str) -> float:
+    """1e999 is JSON, but would be read as infinity, which is none."""
+    if math.isinf(value := float(number)):
+        raise ValueError(f"{number[:40]} is a number out of range")
+    return value
+
+
 def parse(raw: bytes) -> dict[str, Any] | Bad:
     """The object in `raw`, or what is wrong with it."""
     try:
@@ -41,7 +49,7 @@ def parse(raw: bytes) -> dict[str, Any] | Bad:
     except UnicodeDecodeError as e:
         return bad("bad_utf8", f"byte 0x{raw[e.start]:02x} at {e.start}: {e.reason}", raw)
     try:
-        found = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
+        found = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_finite)
     except _DuplicateKey as e:
         return bad("duplicate_key", str(e), raw)
     except (ValueError, RecursionError) as e:
