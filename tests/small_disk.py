@@ -22,10 +22,15 @@ from pathlib import Path
 
 import test_pack
 from data_stages import Failed, download, jsonl, run_heldout, run_mix, run_sample, run_standardize
+from data_stages import run as run_stage
+from sources.downloads import wanted
+from sources.hub_server import HubServer
 
+from showwork import download as fetch
 from showwork.foundation.files import sha256_file
 
 SHARES = {
+    "download": (0.0, 0.1, 0.5, 0.95, 1.0),
     "sample": (0.0, 0.1, 0.5, 0.95, 1.0),
     "standardize": (0.0, 0.1, 0.5, 0.95, 1.0),
     "mix": (0.0, 1.0, 2.2, 2.6, 3.0),
@@ -51,6 +56,8 @@ def rows(count: int) -> list[dict[str, str]]:
 
 def prepared(stage: str, folder: Path) -> tuple[Path, Callable[[], object]]:
     """(the folder that the stage writes to, a call of the stage), its inputs made."""
+    if stage == "download":
+        return folder / "work", fetching(HubServer(), folder / "work")
     if stage == "pack":
         records = [test_pack.record(i, trace="Word after word. " * 8) for i in range(240)]
         test_pack.prepare(folder, records)
@@ -64,6 +71,15 @@ def prepared(stage: str, folder: Path) -> tuple[Path, Callable[[], object]]:
     records = [run_standardize(folder, sample)]
     held = run_heldout(folder, records)
     return folder / "results/mix", lambda: run_mix(folder, records, held)
+
+
+def fetching(hub: HubServer, where: Path) -> Callable[[], object]:
+    """A call of the download stage that fetches two files from a hub of this process."""
+    os.environ |= {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(where.with_name("home"))}
+    commit = hub.add("dataset", "org/data", {f"{i}.jsonl": random.Random(i).randbytes(150_000) for i in range(2)})
+    settings = wanted(commit, ["*.jsonl"])
+    argv = ["--manifest", where / "results/s.json", "--blobs", where / "download"]
+    return lambda: run_stage(fetch, settings, *argv)
 
 
 def packed(folder: Path) -> None:

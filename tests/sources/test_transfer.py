@@ -222,6 +222,22 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_goes_on(hub):
     assert hub.served("a.jsonl") - sent == len(BIG) - arrived
 
 
+def test_a_disk_that_takes_only_a_part_of_each_write_loses_nothing(hub, monkeypatch):
+    commit = hub.add("dataset", "org/data", {"a.jsonl": BIG})
+    original = Path.open
+
+    class Short(io.FileIO):
+        def write(self, data):
+            return super().write(data[: -(-len(data) // 2)])
+
+    monkeypatch.setattr(
+        Path,
+        "open",
+        lambda self, mode="r", *a, **k: Short(self, mode) if mode == "ab" else original(self, mode, *a, **k),
+    )
+    assert run(wanted(commit)).files[0].read_bytes() == BIG
+
+
 def test_a_refusal_stops_the_other_files_and_leaves_what_arrived_of_them(hub):
     commit = hub.add("dataset", "org/data", {"a.jsonl": BIG, "b.jsonl": BIG + b"b"})
     hub.bytes_per_s = 400_000

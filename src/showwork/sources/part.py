@@ -74,7 +74,9 @@ class Part:
         try:
             if self._open is None:
                 self._open = self._file.open("ab", buffering=0)
-            self._open.write(data)
+            rest = memoryview(data)
+            while rest:  # a nearly full disk takes a part, and refuses only the next write
+                rest = rest[self._open.write(rest) :]
         except OSError as e:
             raise OSError(
                 e.errno, f"{e.strerror} ({self._remote.bytes - self.arrived:,} bytes to go)", str(self._file)
