@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import test_pack
-from data_stages import Failed, download, jsonl, run_heldout, run_mix, run_sample, run_standardize
+from data_stages import Failed, download, jsonl, run_heldout, run_mix, run_publish, run_sample, run_standardize
 from data_stages import run as run_stage
 from sources.downloads import wanted
 from sources.hub_server import HubServer
@@ -34,6 +34,7 @@ SHARES = {
     "sample": (0.0, 0.1, 0.5, 0.95, 1.0),
     "standardize": (0.0, 0.1, 0.5, 0.95, 1.0),
     "mix": (0.0, 1.0, 2.2, 2.6, 3.0),
+    "publish": (0.0, 0.3, 0.7, 0.99, 1.0),
     "pack": (0.0, 0.3, 0.7, 0.99, 1.0),
 }
 """Of what the stage leaves. At 1.0 all fits but the last page: the manifest, written last, finds no room. The mix spills
@@ -70,7 +71,10 @@ def prepared(stage: str, folder: Path) -> tuple[Path, Callable[[], object]]:
         return folder / "results/standardize", lambda: run_standardize(folder, sample)
     records = [run_standardize(folder, sample)]
     held = run_heldout(folder, records)
-    return folder / "results/mix", lambda: run_mix(folder, records, held)
+    if stage == "mix":
+        return folder / "results/mix", lambda: run_mix(folder, records, held)
+    mix = run_mix(folder, records, held)
+    return folder / "results/publish", lambda: run_publish(folder, mix, [sample])
 
 
 def fetching(hub: HubServer, where: Path) -> Callable[[], object]:

@@ -163,6 +163,7 @@ def _is_a_sentence(error: Exception) -> bool:
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         way_out = _WAYS_OUT.get(error.errno or 0, "mend that")
-        return f"{error.filename}: {error.strerror}; the file system refused, {way_out} and run the same command again"
+        where = error.filename2 or error.filename  # of a copy: what could not be written
+        return f"{where}: {error.strerror}; the file system refused, {way_out} and run the same command again"
     text = " ".join(str(error).split())
     return text if _is_a_sentence(error) else f"{type(error).__name__}: {text}; the log has the whole trace"
