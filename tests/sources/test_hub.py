@@ -193,3 +193,9 @@ def test_a_redirect_that_is_not_followed_is_one_sentence(locations, text):
 def test_an_endpoint_that_is_no_hub_is_named(hub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "file:///etc")
     fails(wanted("0" * 40), r"HF_ENDPOINT is 'file:///etc'; an http or https address is wanted")
+
+
+def test_an_endpoint_with_a_password_is_refused_and_not_shown(hub, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint.replace("//", "//me:secret@"))
+    fails(wanted("0" * 40), "HF_ENDPOINT holds a name or a password before its host; leave them out")
+    assert not hub.requests

@@ -159,7 +159,7 @@ def test_wrong_layouts_are_named(tmp_path):
         ValueError, match=r"layout 'xml' is unknown; known are csv, jsonl, json_object, parquet, datasets"
     ):
         open_source("xml", [lines])
-    with pytest.raises(FileNotFoundError, match=r"gone.csv does not exist; run the download again"):
+    with pytest.raises(FileNotFoundError, match=r"gone.csv is gone; delete the manifest of its download"):
         open_source("csv", [tmp_path / "gone.csv"])
     with pytest.raises(ValueError, match=r"no files are given"):
         open_source("csv", [])

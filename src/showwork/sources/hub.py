@@ -83,6 +83,10 @@ class Hub:
         endpoint = (environment.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
         if urlsplit(endpoint).scheme not in ("http", "https"):
             raise ValueError(f"HF_ENDPOINT is {endpoint!r}; an http or https address is wanted, correct or unset it")
+        if "@" in urlsplit(endpoint).netloc:
+            raise ValueError(
+                "HF_ENDPOINT holds a name or a password before its host; leave them out, HF_TOKEN is what is sent"
+            )
         offline = (environment.get("HF_HUB_OFFLINE") or "").upper() in ("1", "ON", "YES", "TRUE")
         return cls(endpoint, _token(environment), stall_s, offline)
 

@@ -90,7 +90,9 @@ def open_source(
         raise ValueError(f"source {name!r}: no files are given; name at least one in the source's files")
     for file in files:
         if not file.is_file():
-            raise FileNotFoundError(f"source {name!r}: {file} does not exist; run the download again")
+            raise FileNotFoundError(
+                f"source {name!r}: {file} is gone; delete the manifest of its download and run the same command again"
+            )
     for file, entry in itertools.zip_longest(files, entries or ()):
         with file.open("rb") as f:
             start = f.read(4)
