@@ -267,7 +267,7 @@ def test_a_record_that_holds_an_evaluation_question_goes_with_the_prompt_named(t
     manifest = run_mix(tmp_path, [a, b], prompts)
     gone = [o for o in removed(manifest) if o["sample"] == "b" and o["source_row"] < 2]
     assert [(o["reason"], o["duplicate_of"], o["similarity"]) for o in gone] == [
-        ("contaminated", prompt["prompt_id"], 1.0)
+        ("contaminated", prompt["record_id"], 1.0)
     ] * 2
     assert read_manifest(manifest)["decontamination"]["prompts"] == len(rows_of(prompts.with_suffix(".parquet")))
     off: dict[str, Any] = {"duplicates": {"near": False, "threshold": None, "decontamination": None}}

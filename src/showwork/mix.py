@@ -47,11 +47,13 @@ REMOVED = pa.schema(
         ("similarity", pa.float64()),
     ]
 )  # fmt: skip
-"""One record that is not trained on. `duplicate_of` is a record id (of a contaminated one a prompt id), "" where there is none;
-`similarity` of near ones is the Jaccard similarity, of contaminated ones the share of the prompt's question that they hold."""
+"""One record that is not trained on. `duplicate_of` is the id of the record that it repeats, or of the prompt whose question it
+holds, "" where there is none; `similarity` is the Jaccard similarity, or the share of the question that it holds."""
 
 BATCH_ROWS = 500
 """Records looked at a time: more is no faster and holds more texts in memory."""
+AT_ONCE = 100
+"""Texts hashed at a time: what they need stays in the processor's cache."""
 IDS = ("source", "source_row", "row_id", "record_id", "question_id")
 Settings = dict[str, Any]
 
@@ -136,7 +138,7 @@ class Looks:
         self._near = NearSearch(asked["threshold"]) if asked["near"] else None
         self._contamination = None
         if asked["decontamination"] is not None:
-            asked_of_all = zip(_column(prompts, "prompt_id"), _column(prompts, "question"), strict=True)
+            asked_of_all = zip(_column(prompts, "record_id"), _column(prompts, "question"), strict=True)
             self._contamination = Contamination(asked["decontamination"], asked_of_all)
         if self._near:
             self._near.refer("near_held_out", prompts)
@@ -147,12 +149,13 @@ class Looks:
         """Look at records of a sample, which lie in `file`."""
         if not (self._near or self._contamination):
             return
-        ids = batch.column("record_id").to_pylist()
-        words = hashed(texts_of(batch))
-        if self._contamination:
-            self._samples.update(dict.fromkeys(self._contamination.add(ids, words), sample))
-        if self._near:
-            self._near.add(sample, file, ids, words)
+        for start in range(0, batch.num_rows, AT_ONCE):
+            part = batch.slice(start, AT_ONCE)
+            ids, words = part.column("record_id").to_pylist(), hashed(texts_of(part))
+            if self._contamination:
+                self._samples.update(dict.fromkeys(self._contamination.add(ids, words), sample))
+            if self._near:
+                self._near.add(sample, file, ids, words)
 
     def found(self) -> dict[str, dict[str, Any]]:
         """{record id: sample, reason, duplicate_of, similarity} of every record to remove."""

@@ -49,7 +49,8 @@ def test_words_longer_than_eight_bytes_are_told_apart_up_to_the_longest_and_then
 
 
 @given(
-    st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=9).map(" ".join), max_size=5), st.integers(1, 4)
+    st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=9).map(" ".join), max_size=5),
+    st.integers(1, 4),
 )
 def test_runs_are_those_of_each_text_and_never_cross_into_the_next(texts: list[str], size: int) -> None:
     for whole in (True, False):

@@ -18,7 +18,7 @@ Source: one-permutation MinHash (Li, Owen and Zhang, 2012) with optimal densific
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -141,14 +141,15 @@ def jaccard(a: np.ndarray, b: np.ndarray) -> float:
     return both / (len(a) + len(b) - both)
 
 
-def commonness(members: Sequence[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """uint32[n] shingles -> float64[n]: 1, or less where more than COMMON of the sets `members` hold the shingle."""
+def commonness(members: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """float32[n] for each set of n shingles: 1, or less where more than COMMON of the sets hold the shingle."""
     counts = np.zeros(_COUNTERS, np.uint16)
     top = np.iinfo(np.uint16).max
-    for member in members:
+    for member in members.values():
         slots = member % _COUNTERS
         counts[slots] = np.minimum(counts[slots], top - 1) + 1
-    return lambda member: np.minimum(1.0, COMMON / np.maximum(counts[member % _COUNTERS], 1)) ** 2
+    weight = (np.minimum(1.0, COMMON / np.maximum(np.arange(top + 1), 1)) ** 2).astype(np.float32)
+    return {place: weight[counts[member % _COUNTERS]] for place, member in members.items()}
 
 
 def repeats(
@@ -166,17 +167,18 @@ def repeats(
     """
     gone: dict[int, Repeat] = {}
     templates = 0
-    weigh = commonness(list(members.values()))
+    weights = commonness(members)
     for later, earlier in pairs.tolist():
         if later < references or later in gone or earlier in gone or later in left_out or earlier in left_out:
             continue
         a, b = members[earlier], members[later]
-        both = b[shared(a, b)]
-        similarity = len(both) / (len(a) + len(b) - len(both))
+        in_both = shared(a, b)
+        both = int(in_both.sum())
+        similarity = both / (len(a) + len(b) - both)
         if similarity < threshold:
             continue
-        weight = weigh(both).sum()
-        if weight < threshold / 2 * (weigh(a).sum() + weigh(b).sum() - weight):
+        weight = weights[later][in_both].sum()
+        if weight < threshold / 2 * (weights[earlier].sum() + weights[later].sum() - weight):
             templates += 1
             continue
         gone[later] = Repeat(earlier, similarity)

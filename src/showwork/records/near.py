@@ -21,7 +21,8 @@ from showwork.records.duplicates import BINS, COMMON, SHINGLE_WORDS, shingles, s
 from showwork.records.words import Hashed, hashed
 
 TEXTS = ("question", "trace", "answer")
-BATCH_ROWS = 500
+BATCH_ROWS = 100
+"""Texts hashed at a time: what they need stays in the processor's cache."""
 
 
 class Group(NamedTuple):

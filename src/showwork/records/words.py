@@ -50,11 +50,11 @@ def hashed(texts: Sequence[str]) -> Hashed:
     buffer = b"\n" + b"\n".join(parts) + b"\n" * 8
     raw = np.frombuffer(buffer, np.uint8)
     letters = _LETTER[raw]
+    lead = np.flatnonzero(raw >= _PUNCTUATION[0][0])
     for first, second in _PUNCTUATION:
-        lead = np.flatnonzero(raw == first)
-        lead = lead[raw[lead + 1] == second]
+        here = lead[(raw[lead] == first) & (raw[lead + 1] == second)]
         for i in range(3):
-            letters[lead + i] = 0
+            letters[here + i] = 0
     inside = letters != 0
     edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
     starts, lengths = edges[0::2], edges[1::2] - edges[0::2]
