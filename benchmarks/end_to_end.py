@@ -7,7 +7,7 @@ Leaves: a table, benchmarks/results/<date>-end-to-end.json; exit status 1 below 
 
 Ours is `snakemake --cores 2` with the recipe of config.yaml on these files, start of Snakemake, digests, manifests and certificates
 included; the peer is one script (peers/datasets_end_to_end.py) that does the same steps one after the other, with as many
-processes where the library can use them. Neither looks for near duplicates. Memory is that of all processes together.
+processes where the library can use them. Neither looks for near duplicates or contamination. Memory is that of all processes together.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OVERLAY = {
         "cot_collection": {"path": "cot", "files": ["CoT_collection_en.json"]},
         "glaive": {"path": "glaive", "files": ["train-*.parquet"]},
     },
-    "mix": {"near_duplicates": False},
+    "mix": {"near_duplicates": False, "decontamination": None},
 }
 MIXES = [f"results/mix/{session}/manifest.json" for session in ("session1", "session2")]
 

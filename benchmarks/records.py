@@ -114,11 +114,13 @@ def mix(folder: Path, out: Path, rounds: int) -> Bars:
     contestants = {
         "datasets": fresh(cache, peer("datasets_mix.py", out / "mix.parquet", cache, SHARE, *files)),
         "showwork": mixed(out, records, held),
+        "showwork, with decontamination": mixed(out, records, held, decontamination=0.5),
+        "showwork, with near duplicates": mixed(out, records, held, near=True),
         "floor": peer("floor.py", out / "floor.parquet", *files),
     }
     count = sum(pq.read_metadata(f).num_rows for f in files)
     result = race("mix", contestants, rounds=rounds, facts=lambda: {"records": count})
-    told = json.loads((out / "mix.json").read_text())["counts"]
+    told = json.loads((out / "mix-False-None" / "mix.json").read_text())["counts"]
     if (kept := pq.read_metadata(out / "mix.parquet").num_rows) != told["train"]:
         raise SystemExit(f"mix: the peer keeps {kept:,} records, ours {told['train']:,}")
     runs = {name: found["runs"] for name, found in result["contestants"].items()}
@@ -129,12 +131,16 @@ def mix(folder: Path, out: Path, rounds: int) -> Bars:
     ]
 
 
-def mixed(out: Path, records: list[Path], held: Path) -> list[str]:
-    """The command of our mix stage, without the search for near duplicates."""
+def mixed(
+    out: Path, records: list[Path], held: Path, *, near: bool = False, decontamination: float | None = None
+) -> list[str]:
+    """The command of our mix stage."""
+    out = out / f"mix-{near}-{decontamination}"
+    out.mkdir(exist_ok=True)
     licenses = {name: {"license": "mit", "note": None, "hub": None} for name in SAMPLES}
     settings = {
         "name": "mix", "seed": 42, "share": SHARE, "samples": list(SAMPLES), "licenses": licenses, "allowed": ["mit"],
-        "duplicates": {"near": False, "threshold": None, "decontamination": None},
+        "duplicates": {"near": near, "threshold": 0.5, "decontamination": decontamination},
     }  # fmt: skip
     files = {"train": out / "train.parquet", "removed": out / "removed.parquet", "disjoint": out / "disjoint.json"}
     return [

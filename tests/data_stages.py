@@ -90,7 +90,7 @@ def run_mix(
     given = {
         "name": name, "seed": 42, "share": 0.05, "samples": [],
         "licenses": {"src": {"license": "apache-2.0", "note": None, "hub": None}}, "allowed": ["apache-2.0"],
-        "duplicates": {"near": True, "threshold": 0.85}, **settings,
+        "duplicates": {"near": True, "threshold": 0.85, "decontamination": 0.5}, **settings,
     }  # fmt: skip
     at = folder / f"results/mix/{name}"
     run(

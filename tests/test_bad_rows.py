@@ -66,7 +66,7 @@ def test_texts_of_nothing_but_control_tokens_are_rejected_each_with_its_reason(t
 
 def test_two_sources_with_the_same_rows_train_each_row_once_and_name_what_each_other_repeats(tmp_path: Path) -> None:
     first, second = standardized(tmp_path, GOOD, "a"), standardized(tmp_path, [*GOOD[::-1], GOOD[0]], "b")
-    manifest = mixed(tmp_path, [first, second], duplicates={"near": False})
+    manifest = mixed(tmp_path, [first, second], duplicates={"near": False, "threshold": 0.5, "decontamination": None})
     train, gone = rows_of(manifest.with_name("train.parquet")), rows_of(manifest.with_name("removed.parquet"))
     assert {r["source"] for r in train} == {"a"}
     assert len({r["record_id"] for r in train}) == len(train) >= 25

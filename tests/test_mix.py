@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from data_stages import Failed, counts, download, jsonl, rows_of, run_heldout, run_mix, run_sample, run_standardize
 
+from showwork.foundation.manifest import read_manifest
 from showwork.records.ids import question_id
 from showwork.records.split import is_held_out
 
@@ -138,7 +139,7 @@ def test_no_held_out_question_is_trained_on_and_no_repeat_of_a_prompt(tmp_path: 
     assert not any(is_held_out(r["question_id"], 0.05) for r in train(manifest))
     found = {o["source_row"]: o["reason"] for o in removed(manifest) if o["sample"] == "b" and o["source_row"] < 2}
     assert found[1] == "held_out"
-    assert found[0] in {"near_held_out", "held_out"}
+    assert found[0] in {"contaminated", "held_out"}
 
 
 def test_a_later_session_shares_no_row_record_or_question_with_an_earlier_one(tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_near_duplicates_can_be_left_in(tmp_path: Path) -> None:
     rows = prose(150, 12)
     rows.append({**rows[0], "prompt": rows[0]["prompt"] + " now"})
     a = standardized(tmp_path, "a", rows)
-    off: dict[str, Any] = {"duplicates": {"near": False}}
+    off: dict[str, Any] = {"duplicates": {"near": False, "threshold": None, "decontamination": None}}
     prompts = held(tmp_path, [a])
     assert "near_duplicate" not in counts(run_mix(tmp_path, [a], prompts, **off))["removed"]
     assert json.loads(run_mix(tmp_path, [a], prompts, **off).read_text())["duplicates"] is None
@@ -254,3 +255,20 @@ def test_the_same_mix_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     prompts = held(tmp_path, [a])
     files = [{p.name: p.read_bytes() for p in run_mix(tmp_path, [a], prompts).parent.iterdir()} for _ in range(2)]
     assert files[0] == files[1]
+
+
+def test_a_record_that_holds_an_evaluation_question_goes_with_the_prompt_named(tmp_path: Path) -> None:
+    a = standardized(tmp_path, "a", prose(300, 3))
+    prompts = held(tmp_path, [a])
+    prompt = next(p for p in rows_of(prompts.with_suffix(".parquet")) if len(p["question"].split()) >= 12)
+    told = row("What did they ask me?", f"They asked: {prompt['question'].upper()} And I did not know.", "That.")
+    repeat = row("What did they ask me then?", told["response"].split("</think>")[0][7:], "That was it, no more.")
+    b = standardized(tmp_path, "b", [told, repeat, *prose(20, 4)])
+    manifest = run_mix(tmp_path, [a, b], prompts)
+    gone = [o for o in removed(manifest) if o["sample"] == "b" and o["source_row"] < 2]
+    assert [(o["reason"], o["duplicate_of"], o["similarity"]) for o in gone] == [
+        ("contaminated", prompt["record_id"], 1.0)
+    ] * 2
+    assert read_manifest(manifest)["decontamination"]["prompts"] == len(rows_of(prompts.with_suffix(".parquet")))
+    off: dict[str, Any] = {"duplicates": {"near": False, "threshold": None, "decontamination": None}}
+    assert "contaminated" not in counts(run_mix(tmp_path, [a, b], prompts, **off))["removed"]

@@ -45,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     records = run_standardize(folder, sample, "cot_10k", **given)
     mixed = run_mix(
         folder, [records], run_heldout(folder, [records]), licenses=LICENSES, allowed=["cc-by-4.0"],
-        duplicates={"near": False},
+        duplicates={"near": False, "threshold": None, "decontamination": None},
     )  # fmt: skip
     return folder, mixed, sample
 

@@ -8,7 +8,8 @@ Leaves: results/mix/<session>/train.parquet (the records in training order), rem
         --heldout results/heldout/prompts.json --train … --removed … --disjoint … --manifest …
 
 Records in = train + removed. Equal records, and equal questions with equal answers, are duplicates always; near duplicates by
-MinHash and exact Jaccard (records/duplicates.py) above the threshold. The order is that of a hash of seed and record id.
+MinHash and exact Jaccard (records/duplicates.py) above the threshold; a record that holds a good part of an evaluation question
+is contaminated (records/contamination.py). The order is that of a hash of seed and record id.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import ParquetSink, read_rows
 from showwork.records import tree
 from showwork.records.certificate import KINDS, certificate
+from showwork.records.contamination import Contamination
 from showwork.records.ids import order_keys
 from showwork.records.keeping import Earlier, Exact
-from showwork.records.near import NearSearch
+from showwork.records.near import NearSearch, texts_of
 from showwork.records.shuffle import Shuffle
+from showwork.records.words import hashed
 
 REMOVED = pa.schema(
     [
@@ -44,10 +47,13 @@ REMOVED = pa.schema(
         ("similarity", pa.float64()),
     ]
 )  # fmt: skip
-"""One record that is not trained on. `duplicate_of` is a record id, "" where there is none; `similarity` of near ones."""
+"""One record that is not trained on. `duplicate_of` is the id of the record that it repeats, or of the prompt whose question it
+holds, "" where there is none; `similarity` is the Jaccard similarity, or the share of the question that it holds."""
 
 BATCH_ROWS = 500
 """Records looked at a time: more is no faster and holds more texts in memory."""
+AT_ONCE = 100
+"""Texts hashed at a time: what they need stays in the processor's cache."""
 IDS = ("source", "source_row", "row_id", "record_id", "question_id")
 Settings = dict[str, Any]
 
@@ -74,13 +80,8 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     files = {name: read_checked(path, "records") for name, (_, path) in samples.items()}
     prompts = read_checked(args.heldout, "prompts")
     before = {read_manifest(path)["name"]: read_checked(path, "train") for path in args.earlier}
-    near = settings["duplicates"].get("near", True)
-    search = NearSearch(settings["duplicates"].get("threshold", 0.85)) if near else None
     rules = _rules(settings["share"], prompts, before)
-    if search:
-        search.refer("near_held_out", prompts)
-        for file in before.values():
-            search.refer("near_earlier", file)
+    looks = Looks(settings["duplicates"], prompts, before)
     removed: dict[str, Counter[str]] = defaultdict(Counter)
     total, looked_at = sum(m["counts"]["records"] for m, _ in samples.values()), 0
     with (
@@ -92,15 +93,14 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
             for name, file in files.items():
                 for batch in ahead(read_rows(file, batch_rows=BATCH_ROWS), depth=2):
                     kept = _exactly_new(name, batch, rules, out, removed[name])
-                    if search:
-                        search.add(name, file, batch.take(pa.array(kept)))
-                    ids = batch.column("record_id").take(pa.array(kept)).to_pylist()
-                    later(shuffle.add, batch, kept, order_keys(settings["seed"], ids))
+                    new = batch.take(pa.array(kept))
+                    looks.add(name, file, new)
+                    later(shuffle.add, batch, kept, order_keys(settings["seed"], new.column("record_id").to_pylist()))
                     say.progress(looked_at := looked_at + batch.num_rows, total, "records looked at")
-        repeats = search.found() if search else {}
+        found = looks.found()
         with Behind(depth=1) as later:
             for table in shuffle.tables():
-                later(train.write, _without_repeats(table, repeats, out, removed))
+                later(train.write, _without(found, table, out, removed))
         if not train.rows:
             raise ValueError(
                 f"mix {settings['name']!r}: none of {total:,} records is left, "
@@ -121,10 +121,57 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         counts={"records": total, "train": train.rows, "removed": dict(sorted(reasons.items())), "samples": branches},
         digest=train.digest,
         tree=drawn,
-        duplicates=search.report() if search else None,
+        **looks.report(),
     )
     for line in drawn:
         say(line)
+
+
+class Looks:
+    """The two searches that look into texts: for what repeats another nearly, and for what holds an evaluation question.
+
+    Words are hashed once for both. A contaminated record is gone, so nothing is removed as a repeat of it.
+    """
+
+    def __init__(self, asked: Settings, prompts: Path, before: dict[str, Path]) -> None:
+        self._samples: dict[str, str] = {}
+        self._near = NearSearch(asked["threshold"]) if asked["near"] else None
+        self._contamination = None
+        if asked["decontamination"] is not None:
+            asked_of_all = zip(_column(prompts, "record_id"), _column(prompts, "question"), strict=True)
+            self._contamination = Contamination(asked["decontamination"], asked_of_all)
+        if self._near:
+            self._near.refer("near_held_out", prompts)
+            for file in before.values():
+                self._near.refer("near_earlier", file)
+
+    def add(self, sample: str, file: Path, batch: pa.RecordBatch) -> None:
+        """Look at records of a sample, which lie in `file`."""
+        if not (self._near or self._contamination):
+            return
+        for start in range(0, batch.num_rows, AT_ONCE):
+            part = batch.slice(start, AT_ONCE)
+            ids, words = part.column("record_id").to_pylist(), hashed(texts_of(part))
+            if self._contamination:
+                self._samples.update(dict.fromkeys(self._contamination.add(ids, words), sample))
+            if self._near:
+                self._near.add(sample, file, ids, words)
+
+    def found(self) -> dict[str, dict[str, Any]]:
+        """{record id: sample, reason, duplicate_of, similarity} of every record to remove."""
+        held = self._contamination.found() if self._contamination else {}
+        contaminated = {
+            name: {"sample": self._samples[name], "reason": "contaminated", "duplicate_of": hit.prompt, "similarity": hit.share}
+            for name, hit in held.items()
+        }  # fmt: skip
+        return {**(self._near.found(held) if self._near else {}), **contaminated}
+
+    def report(self) -> dict[str, Any]:
+        """How each search was made and what it looked at, for the manifest; null where there was none."""
+        return {
+            "duplicates": self._near.report() if self._near else None,
+            "decontamination": self._contamination.report() if self._contamination else None,
+        }
 
 
 def allow(settings: Settings, say: Say) -> None:
@@ -166,20 +213,20 @@ def _exactly_new(
     return np.array([i for i, (reason, _) in enumerate(verdicts) if not reason], np.int64)
 
 
-def _without_repeats(
-    table: pa.Table, repeats: dict[str, dict[str, Any]], out: ParquetSink, removed: dict[str, Counter[str]]
+def _without(
+    found: dict[str, dict[str, Any]], table: pa.Table, out: ParquetSink, removed: dict[str, Counter[str]]
 ) -> pa.Table:
-    """The table without its near duplicates, which are written to `out`."""
+    """The table without the records `found`, which are written to `out`."""
     ids = table.column("record_id").to_pylist()
-    gone = [i for i, name in enumerate(ids) if name in repeats]
+    gone = [i for i, name in enumerate(ids) if name in found]
     if not gone:
         return table
     rows = table.select(IDS).take(pa.array(gone)).to_pylist()
-    out.write([{**row, **repeats[row["record_id"]]} for row in rows])
+    out.write([{**row, **found[row["record_id"]]} for row in rows])
     for row in rows:
-        found = repeats[row["record_id"]]
-        removed[found["sample"]][found["reason"]] += 1
-    return table.filter(pa.array([name not in repeats for name in ids]))
+        why = found[row["record_id"]]
+        removed[why["sample"]][why["reason"]] += 1
+    return table.filter(pa.array([name not in found for name in ids]))
 
 
 def _certify(

@@ -9,14 +9,17 @@ import pytest
 
 from showwork.records.duplicates import (
     BINS,
+    COMMON,
     Repeat,
-    Shingler,
     bands,
     candidates,
     jaccard,
     near_duplicates,
-    sketch,
+    sets,
+    shingles,
+    sketches,
 )
+from showwork.records.words import hashed
 
 WORDS = [f"w{i}" for i in range(400)]
 
@@ -29,12 +32,15 @@ def changed(words: list[str], share: float, shuffler: random.Random) -> list[str
     return [shuffler.choice(WORDS) if shuffler.random() < share else w for w in words]
 
 
+def members(*texts: str) -> list[np.ndarray]:
+    return sets(shingles(hashed(texts)), len(texts))
+
+
 def test_shingles_are_runs_of_three_words_whatever_the_case_and_white_space() -> None:
-    of = Shingler()
-    assert np.array_equal(of("The cat sat on"), of("the  CAT\nsat on"))
-    assert len(of("a b c d")) == 2
-    assert len(of("a b")) == len(of("")) == 1
-    assert len(of("a b c a b c")) == 3
+    same, other = members("The cat sat on", "the  CAT\nsat on.")
+    assert np.array_equal(same, other)
+    assert [len(m) for m in members("a b c d", "a b", "", "a b c a b c", "x")] == [2, 1, 1, 3, 1]
+    assert not np.array_equal(*members("a b", "b a"))
 
 
 def test_jaccard_is_shared_over_all() -> None:
@@ -42,11 +48,12 @@ def test_jaccard_is_shared_over_all() -> None:
 
 
 def test_sketches_agree_about_as_often_as_sets_are_similar() -> None:
-    shuffler, of, errors = random.Random(3), Shingler(), []
+    shuffler, errors = random.Random(3), []
     for _ in range(60):
         words = text(shuffler, 300)
-        a, b = of(" ".join(words)), of(" ".join(changed(words, 0.08, shuffler)))
-        errors.append(float((sketch(a) == sketch(b)).mean()) - jaccard(a, b))
+        found = shingles(hashed([" ".join(words), " ".join(changed(words, 0.08, shuffler))]))
+        one, other = sketches(found, 2)
+        errors.append(float((one == other).mean()) - jaccard(*sets(found, 2)))
     assert abs(np.mean(errors)) < 0.02
     assert np.std(errors) < 2 * np.sqrt(0.25 / BINS)
 
@@ -56,8 +63,9 @@ def test_injected_repeats_are_found_and_others_left_alone(size: int) -> None:
     shuffler = random.Random(size)
     clean = [text(shuffler, size) for _ in range(200)]
     repeated = [changed(words, 0.01, shuffler) for words in clean[:100]]
-    of, all_texts = Shingler(), [" ".join(words) for words in clean + repeated]
-    wanted = {200 + i for i in range(100) if jaccard(of(all_texts[i]), of(all_texts[200 + i])) >= 0.85}
+    all_texts = [" ".join(words) for words in clean + repeated]
+    of = members(*all_texts)
+    wanted = {200 + i for i in range(100) if jaccard(of[i], of[200 + i]) >= 0.85}
     found = near_duplicates(all_texts, 0.85)
     assert set(found) <= wanted
     assert len(found) >= 0.95 * len(wanted)
@@ -75,6 +83,26 @@ def test_the_first_of_a_chain_stays_and_references_always_do() -> None:
 def test_a_large_group_of_equals_leaves_one() -> None:
     found = near_duplicates(["the same text again and again"] * 500 + ["quite another text than the one before"], 0.85)
     assert set(found) == set(range(1, 500))
+
+
+def test_instances_of_one_template_are_no_duplicates_but_a_large_family_of_repeats_is() -> None:
+    shuffler = random.Random(5)
+    template, body = text(shuffler, 60), text(shuffler, 60)
+    instances = [" ".join([*template, *(f"own{i} {j}" for j in range(6))]) for i in range(4 * COMMON)]
+    assert all(jaccard(*members(instances[0], other)) > 0.5 for other in instances[1:])
+    assert near_duplicates(instances, 0.5) == {}
+    assert len(near_duplicates(instances[:COMMON], 0.5)) == COMMON - 1, "so few are repeats and no template"
+    family = [" ".join([*template, *body[:30], f"own{i}", *body[30:]]) for i in range(4 * COMMON)]
+    assert len(near_duplicates(family, 0.5)) == 4 * COMMON - 1
+
+
+def test_the_same_in_one_batch_and_in_many() -> None:
+    shuffler = random.Random(9)
+    texts = [" ".join(text(shuffler, shuffler.randrange(0, 90))) for _ in range(60)]
+    whole = shingles(hashed(texts))
+    one_at_a_time = [shingles(hashed([t])) for t in texts]
+    assert np.array_equal(whole.hashes, np.concatenate([s.hashes for s in one_at_a_time]))
+    assert np.array_equal(sketches(whole, 60), np.concatenate([sketches(s, 1) for s in one_at_a_time]))
 
 
 def test_bands_find_a_pair_at_the_threshold_with_a_chance_of_995_in_1000() -> None:

@@ -159,7 +159,11 @@ def mix(config: Config, session: str) -> Config:
         "samples": samples,
         "licenses": _licenses(config, samples),
         "allowed": config["mix"]["licenses"],
-        "duplicates": {"near": config["mix"]["near_duplicates"], "threshold": config["mix"]["threshold"]},
+        "duplicates": {
+            "near": config["mix"]["near_duplicates"],
+            "threshold": config["mix"]["threshold"],
+            "decontamination": config["mix"]["decontamination"],
+        },
     }
 
 

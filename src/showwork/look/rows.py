@@ -152,8 +152,9 @@ def show_removed(out: Console, row: Row, records: Mapping[str, Row], kept: Mappi
         if row["record_id"] == row["duplicate_of"]:
             out.print(f"repeats {place} word for word")
             return
+        does = "holds the question of" if row["reason"] == "contaminated" else "repeats"
         for text in TEXTS:
-            block(out, f"repeats {place}, {text}", other[text], wanted, None)
+            block(out, f"{does} {place}, {text}", other[text], wanted, None)
 
 
 def texts_of(file: File, places: Sequence[str], ids: Iterable[str]) -> dict[str, Row]:

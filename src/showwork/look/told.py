@@ -131,8 +131,13 @@ def _removed(facts: Facts) -> str:
     if facts["duplicate_of"]:
         other = facts["repeats"]
         where = f" ({_where(other)})" if other else ""
-        text += f"\nrepeats {facts['duplicate_of']}{where}"
-    return text + (f", similarity {facts['similarity']:.2f}" if facts["similarity"] is not None else "")
+        does = "holds the question of" if facts["reason"] == "contaminated" else "repeats"
+        text += f"\n{does} {facts['duplicate_of']}{where}"
+    if facts["similarity"] is None:
+        return text
+    return text + (", {:.0%} of it" if facts["reason"] == "contaminated" else ", similarity {:.2f}").format(
+        facts["similarity"]
+    )
 
 
 def _where(record: Facts) -> str:

@@ -108,9 +108,11 @@ def _removed_example(row: dict[str, Any], texts: dict[str, dict[str, Any]]) -> d
     example = _record_example(row, texts.get(row["record_id"]))
     other = texts.get(row["duplicate_of"]) if row["duplicate_of"] != row["record_id"] else None
     if row["similarity"] is not None:
-        example["title"] += f" · similarity {row['similarity']:.2f}"
+        what = "share of the question" if row["reason"] == "contaminated" else "similarity"
+        example["title"] += f" · {what} {row['similarity']:.2f}"
     if other:
-        example["fields"] += [(f"repeats: {name}", _short(other[name])) for name in ("question", "answer")]
+        does = "holds the question of" if row["reason"] == "contaminated" else "repeats"
+        example["fields"] += [(f"{does}: {name}", _short(other[name])) for name in ("question", "answer")]
     return example
 
 

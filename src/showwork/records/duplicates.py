@@ -3,10 +3,14 @@
 Takes:  texts, in the order in which the first of two equals is to be kept; a threshold.
 Leaves: for each text the earlier text that it repeats, and how similar they are.
 
-A text is the set of its runs of `SHINGLE_WORDS` words (lower case). Its sketch holds the smallest hash in each of 128 bins;
-two sketches agree in about as many bins as the sets are similar. Texts that agree in all bins of some band become candidates;
-the bands are as wide as a chance of 99.5 % at the threshold allows, so nearly every true pair is looked at, and since the exact
-similarity decides, no false pair is ever removed.
+A text is the set of its runs of `SHINGLE_WORDS` words. Its sketch holds the smallest hash in each of 128 bins; two sketches
+agree in about as many bins as the sets are similar. Texts that agree in all bins of some band become candidates; the bands are
+as wide as a chance of 99.5 % at the threshold allows, so nearly every true pair is looked at, and since the exact similarity
+decides, no false pair is ever removed.
+
+Instances of one template are no duplicates: what they share, many share. So what two texts share must reach half the threshold
+also when a shingle of more than `COMMON` candidates counts less, as the square of COMMON over their number. In a large family
+of true repeats all shingles count less alike, and nothing changes.
 
 Source: one-permutation MinHash (Li, Owen and Zhang, 2012) with optimal densification (Shrivastava, 2017) and banding (Broder).
 """
@@ -20,18 +24,20 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
+from showwork.records.words import Hashed, Runs, hashed, runs, scrambled
+
 SHINGLE_WORDS = 3
 BINS = 128
 FOUND_AT_THRESHOLD = 0.995
 DOUBT = 0.15
 """How far below the threshold the sketches' estimate may lie: 3.4 standard deviations at 128 bins."""
-GROUP = 48
+GROUP = 24
 """In a group that agrees in a band a text is compared with this many before it: half of them the nearest, half the first."""
-KNOWN_WORDS = 200_000
+COMMON = 10
+"""A shingle of more candidates than this is a phrase or part of a template."""
+_EMPTY = np.uint32(0xFFFFFFFF)
 _ATTEMPTS = 64
-
-_MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-_EDGES = (np.arange(BINS, dtype=np.uint64) << np.uint64(57)).astype(np.uint64)
+_COUNTERS = 1 << 25
 
 
 @functools.cache
@@ -48,67 +54,29 @@ class Repeat(NamedTuple):
     similarity: float
 
 
-class Words(dict[str, int]):
-    """{word: its place in `hashes`}, filled as words are asked for; emptied when it grows too large."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hashes = np.zeros(1 << 12, np.uint64)
-
-    def __missing__(self, word: str) -> int:
-        place = len(self)
-        if place == len(self.hashes):
-            self.hashes = np.concatenate([self.hashes, np.zeros(place, np.uint64)])
-        self.hashes[place] = xxhash.xxh3_64_intdigest(word.encode())
-        self[word] = place
-        return place
+def shingles(words: Hashed) -> Runs:
+    """The runs of three words of each text. A text shorter than one shingle is one shingle."""
+    return runs(words, SHINGLE_WORDS, whole=True)
 
 
-class Shingler:
-    """Turns texts into sets of shingle hashes; remembers the hashes of the words it has met."""
-
-    def __init__(self) -> None:
-        self._known = Words()
-
-    def __call__(self, text: str) -> np.ndarray:
-        """uint64[n], sorted, each once: the text's shingles. A text shorter than one shingle is one shingle."""
-        words = text.lower().split()
-        if len(self._known) > KNOWN_WORDS:
-            self._known = Words()
-        places = np.fromiter(map(self._known.__getitem__, words), np.int64, len(words))
-        count = max(1, len(words) - SHINGLE_WORDS + 1)
-        padded = np.zeros(count + SHINGLE_WORDS - 1, np.uint64)
-        padded[: len(words)] = self._known.hashes[places]
-        mixed = np.zeros(count, np.uint64)
-        for i in range(SHINGLE_WORDS):
-            mixed = _scrambled(mixed + padded[i : i + count] + np.uint64(i + 1))
-        mixed.sort()
-        distinct: np.ndarray = mixed[np.append(True, mixed[1:] != mixed[:-1])]
-        return distinct
+def sets(found: Runs, count: int) -> list[np.ndarray]:
+    """uint32[n] for each of `count` texts: its shingles, sorted, each once."""
+    ends = np.searchsorted(found.texts, np.arange(1, count))
+    return [np.unique(part) for part in np.split(found.hashes.astype(np.uint32), ends)]
 
 
-def _scrambled(z: np.ndarray) -> np.ndarray:
-    """splitmix64's finalizer, so that every bit of a shingle depends on every bit of its words."""
-    z = z * _MIX[0]
-    z = (z ^ (z >> np.uint64(30))) * _MIX[1]
-    z = (z ^ (z >> np.uint64(27))) * _MIX[2]
-    return np.asarray(z ^ (z >> np.uint64(31)))
-
-
-def sketch(shingles: np.ndarray) -> np.ndarray:
-    """uint64[n] sorted shingles -> uint32[BINS]: the smallest of each bin; an empty bin borrows from another one."""
-    first = np.searchsorted(shingles, _EDGES)
-    last = np.append(first[1:], len(shingles))
-    empty = first == last
-    smallest = (shingles[np.minimum(first, len(shingles) - 1)] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-    full = ~empty
+def sketches(found: Runs, count: int) -> np.ndarray:
+    """uint32[count, BINS]: the smallest shingle of each bin; an empty bin borrows from another one."""
+    smallest = np.full(count * BINS, _EMPTY, np.uint32)
+    bins = (found.hashes >> np.uint64(57)).astype(np.int64)
+    np.minimum.at(smallest, found.texts * BINS + bins, found.hashes.astype(np.uint32))
+    smallest = smallest.reshape(count, BINS)
+    lent = smallest.copy()
     for attempt in range(_ATTEMPTS):
+        empty = smallest == _EMPTY
         if not empty.any():
             break
-        lender = _elsewhere()[:, attempt]
-        now = empty & full[lender]
-        smallest[now] = smallest[lender[now]]
-        empty &= ~now
+        smallest[empty] = lent[:, _elsewhere()[:, attempt]][empty]
     return smallest
 
 
@@ -125,61 +93,96 @@ def bands(threshold: float) -> tuple[int, int]:
     return BINS, 1
 
 
-def candidates(sketches: np.ndarray, threshold: float) -> np.ndarray:
-    """uint32[n, BINS] -> int64[m, 2], sorted: pairs (later, earlier) whose sketches say that they may be near."""
+def candidates(drawn: np.ndarray, threshold: float) -> np.ndarray:
+    """uint32[n, BINS] sketches -> int64[m, 2], sorted: pairs (later, earlier) whose sketches say that they may be near."""
     number, width = bands(threshold)
-    size = len(sketches)
-    codes: list[np.ndarray] = []
+    size = max(len(drawn), 1)
+    codes = [np.zeros(0, np.int64)]
     for band in range(number):
-        key = np.zeros(size, np.uint64)
+        key = np.zeros(len(drawn), np.uint64)
         for column in range(band * width, (band + 1) * width):
-            key = _scrambled(key + sketches[:, column].astype(np.uint64) + np.uint64(1))
-        codes.append(_pairs_of_equal(key) @ np.array([size, 1], np.int64))
-    unique = np.unique(np.concatenate(codes)) if codes else np.zeros(0, np.int64)
-    pairs = np.stack([unique // max(size, 1), unique % max(size, 1)], axis=1)
-    kept = [
-        part[(sketches[part[:, 0]] == sketches[part[:, 1]]).mean(axis=1) >= threshold - DOUBT]
-        for part in np.array_split(pairs, len(pairs) // 50_000 + 1)
-    ]
-    return np.concatenate(kept)
+            key = scrambled(key + drawn[:, column].astype(np.uint64) + np.uint64(1))
+        for later, earlier in _pairs_of_equal(key):
+            for start in range(0, len(later), 20_000):
+                one, other = later[start : start + 20_000], earlier[start : start + 20_000]
+                alike = (drawn[one] == drawn[other]).sum(axis=1) >= (threshold - DOUBT) * BINS
+                codes.append(one[alike] * size + other[alike])
+        codes = [np.unique(np.concatenate(codes))]
+    return np.stack([codes[0] // size, codes[0] % size], axis=1)
 
 
-def _pairs_of_equal(key: np.ndarray) -> np.ndarray:
-    """int64[m, 2]: (later, earlier) places of equal keys. [7, 5, 7, 7] -> [[2, 0], [3, 0], [3, 2]]"""
+def _pairs_of_equal(key: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(later, earlier) places of equal keys, each pair once. [7, 5, 7, 7] -> [2, 3], [0, 2] and [3], [0]"""
     order = np.argsort(key, kind="stable")
     ordered = key[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
     sizes = np.diff(np.append(starts, len(ordered)))
-    group_start = np.repeat(starts, sizes)
-    place = np.arange(len(ordered)) - group_start
+    many = np.repeat(sizes > 1, sizes)
+    order, group_start = order[many], np.repeat(np.cumsum(sizes * (sizes > 1)) - sizes, sizes)[many]
+    place = np.arange(len(order)) - group_start
     half, found = GROUP // 2, []
     for back in range(1, half + 1):
         near = np.flatnonzero(place >= back)
-        found.append(np.stack([order[near], order[near - back]], axis=1))
+        found.append((order[near], order[near - back]))
     for first in range(half):
         far = np.flatnonzero(place > first + half)
-        found.append(np.stack([order[far], order[group_start[far] + first]], axis=1))
-    return np.concatenate(found)
+        found.append((order[far], order[group_start[far] + first]))
+    return found
+
+
+def shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """bool[len(b)]: which members of the sorted set b are in the sorted set a."""
+    return np.asarray(a[np.minimum(np.searchsorted(a, b), len(a) - 1)] == b)
 
 
 def jaccard(a: np.ndarray, b: np.ndarray) -> float:
     """Shared over all members of two sorted sets. [1, 2, 3], [2, 3, 4] -> 0.5"""
-    shared = len(np.intersect1d(a, b, assume_unique=True))
-    return shared / (len(a) + len(b) - shared)
+    both = int(shared(a, b).sum())
+    return both / (len(a) + len(b) - both)
+
+
+def commonness(members: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """float32[n] for each set of n shingles: 1, or less where more than COMMON of the sets hold the shingle."""
+    counts = np.zeros(_COUNTERS, np.uint16)
+    top = np.iinfo(np.uint16).max
+    for member in members.values():
+        slots = member % _COUNTERS
+        counts[slots] = np.minimum(counts[slots], top - 1) + 1
+    weight = (np.minimum(1.0, COMMON / np.maximum(np.arange(top + 1), 1)) ** 2).astype(np.float32)
+    return {place: weight[counts[member % _COUNTERS]] for place, member in members.items()}
 
 
 def repeats(
-    pairs: np.ndarray, shingles: dict[int, np.ndarray], threshold: float, *, references: int = 0
-) -> dict[int, Repeat]:
-    """{place of a text: the kept text before it that it repeats}; the first `references` texts are always kept."""
+    pairs: np.ndarray,
+    members: dict[int, np.ndarray],
+    threshold: float,
+    *,
+    references: int = 0,
+    left_out: frozenset[int] = frozenset(),
+) -> tuple[dict[int, Repeat], int]:
+    """{place of a text: the kept text before it that it repeats}, and how many pairs share no more than a template.
+
+    `members` holds the set of each text in `pairs`. The first `references` texts are always kept; texts `left_out` are gone
+    already, so nothing repeats them.
+    """
     gone: dict[int, Repeat] = {}
+    templates = 0
+    weights = commonness(members)
     for later, earlier in pairs.tolist():
-        if later < references or later in gone or earlier in gone:
+        if later < references or later in gone or earlier in gone or later in left_out or earlier in left_out:
             continue
-        similarity = jaccard(shingles[later], shingles[earlier])
-        if similarity >= threshold:
-            gone[later] = Repeat(earlier, similarity)
-    return gone
+        a, b = members[earlier], members[later]
+        in_both = shared(a, b)
+        both = int(in_both.sum())
+        similarity = both / (len(a) + len(b) - both)
+        if similarity < threshold:
+            continue
+        weight = weights[later][in_both].sum()
+        if weight < threshold / 2 * (weights[earlier].sum() + weights[later].sum() - weight):
+            templates += 1
+            continue
+        gone[later] = Repeat(earlier, similarity)
+    return gone, templates
 
 
 def near_duplicates(texts: Sequence[str], threshold: float, *, references: int = 0) -> dict[int, Repeat]:
@@ -188,7 +191,9 @@ def near_duplicates(texts: Sequence[str], threshold: float, *, references: int =
     >>> near_duplicates(["a b c d e f g", "x y z", "a b c d e f g h"], 0.8)
     {2: Repeat(of=0, similarity=0.8333333333333334)}
     """
-    shingler = Shingler()
-    sets = [shingler(text) for text in texts]
-    pairs = candidates(np.stack([sketch(s) for s in sets]), threshold) if sets else np.zeros((0, 2), np.int64)
-    return repeats(pairs, dict(enumerate(sets)), threshold, references=references)
+    if not texts:
+        return {}
+    found = shingles(hashed(texts))
+    pairs = candidates(sketches(found, len(texts)), threshold)
+    members = dict(enumerate(sets(found, len(texts))))
+    return repeats(pairs, {i: members[i] for i in np.unique(pairs).tolist()}, threshold, references=references)[0]

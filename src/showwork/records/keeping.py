@@ -21,6 +21,7 @@ REASONS = {
     "earlier_question": "an earlier session trained on the same question",
     "same_record": "question, trace and answer are those of a record before it",
     "same_question_and_answer": "question and answer are those of a record before it, with another trace",
+    "contaminated": "it holds a good part of a held-out prompt's question",
     "near_held_out": "it is nearly the same text as a held-out prompt",
     "near_earlier": "it is nearly the same text as a record of an earlier session",
     "near_duplicate": "it is nearly the same text as a record before it",

@@ -7,16 +7,31 @@ Leaves: {record id: reason, what it repeats, how similar}; what was looked at, f
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from showwork.foundation.overlap import ahead
 from showwork.foundation.tables import read_rows
-from showwork.records.duplicates import BINS, SHINGLE_WORDS, Shingler, bands, candidates, repeats, sketch
+from showwork.records import duplicates
+from showwork.records.duplicates import BINS, COMMON, SHINGLE_WORDS, shingles, sketches
+from showwork.records.words import Hashed, hashed
 
 TEXTS = ("question", "trace", "answer")
+BATCH_ROWS = 100
+"""Texts hashed at a time: what they need stays in the processor's cache."""
+
+
+class Group(NamedTuple):
+    """Records of one file, one after the other."""
+
+    file: Path
+    reason: str
+    sample: str
+    ids: Sequence[str]
 
 
 class NearSearch:
@@ -24,71 +39,79 @@ class NearSearch:
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self._shingler = Shingler()
         self._sketches: list[np.ndarray] = []
-        self._ids: list[str] = []
-        self._reasons: list[str] = []
-        self._samples: list[str] = []
-        self._files: dict[Path, None] = {}
+        self._groups: list[Group] = []
         self._references = 0
         self._looked_at: Counter[str] = Counter()
 
     def refer(self, reason: str, file: Path) -> None:
         """Take the records of a file as kept; a later text that repeats one is removed with this reason."""
-        for batch in read_rows(file, ["record_id", *TEXTS]):
-            self._take(batch, reason, "")
-        self._files[file] = None
-        self._references = len(self._ids)
+        for batch in ahead(read_rows(file, ["record_id", *TEXTS], batch_rows=BATCH_ROWS), depth=2):
+            ids = batch.column("record_id").to_pylist()
+            self._take(Group(file, reason, "", ids), hashed(texts_of(batch)))
+            self._references += len(ids)
 
-    def add(self, sample: str, file: Path, batch: pa.RecordBatch) -> None:
-        """Take records of this session, which lie in `file`."""
-        self._take(batch, "near_duplicate", sample)
-        self._files[file] = None
+    def add(self, sample: str, file: Path, ids: Sequence[str], words: Hashed) -> None:
+        """Take records of this session, which lie in `file`, with the words of their texts."""
+        self._take(Group(file, "near_duplicate", sample, ids), words)
 
-    def _take(self, batch: pa.RecordBatch, reason: str, sample: str) -> None:
-        self._sketches += [sketch(self._shingler(text)) for text in texts_of(batch)]
-        self._ids += batch.column("record_id").to_pylist()
-        self._reasons += [reason] * batch.num_rows
-        self._samples += [sample] * batch.num_rows
+    def _take(self, group: Group, words: Hashed) -> None:
+        self._sketches.append(sketches(shingles(words), len(group.ids)))
+        self._groups.append(group)
 
-    def found(self) -> dict[str, dict[str, Any]]:
-        """{record id: sample, reason, duplicate_of, similarity} of every record to remove."""
-        if not self._ids:
+    def found(self, left_out: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+        """{record id: sample, reason, duplicate_of, similarity} of every record to remove beside those `left_out`."""
+        if not self._groups:
             return {}
-        pairs = candidates(np.stack(self._sketches), self.threshold)
+        ids = [name for group in self._groups for name in group.ids]
+        group_of = np.repeat(np.arange(len(self._groups)), [len(group.ids) for group in self._groups])
+        drawn = np.concatenate(self._sketches)
+        self._sketches = []
+        pairs = duplicates.candidates(drawn, self.threshold)
         pairs = pairs[pairs[:, 0] >= self._references]
-        gone = repeats(pairs, self._shingles(pairs), self.threshold, references=self._references)
-        self._looked_at.update(pairs_compared=len(pairs), removed=len(gone))
-        return {
-            self._ids[place]: {
-                "sample": self._samples[place],
-                "reason": self._reasons[hit.of] if hit.of < self._references else "near_duplicate",
-                "duplicate_of": self._ids[hit.of],
+        del drawn
+        gone, templates = duplicates.repeats(
+            pairs,
+            self._members(np.unique(pairs), ids, group_of),
+            self.threshold,
+            references=self._references,
+            left_out=frozenset(i for i, name in enumerate(ids) if name in left_out) if left_out else frozenset(),
+        )
+        self._looked_at.update(pairs_compared=len(pairs), pairs_of_a_template=templates, removed=len(gone))
+        found = {}
+        for place, hit in gone.items():
+            kept = self._groups[group_of[hit.of]]
+            found[ids[place]] = {
+                "sample": self._groups[group_of[place]].sample,
+                "reason": kept.reason,
+                "duplicate_of": ids[hit.of],
                 "similarity": round(hit.similarity, 6),
             }
-            for place, hit in gone.items()
-        }
+        return found
 
-    def _shingles(self, pairs: np.ndarray) -> dict[int, np.ndarray]:
-        """{place: its shingles, as 32 bits} of the texts in `pairs`, read again from their files."""
-        places = np.unique(pairs).tolist()
-        wanted = {self._ids[place] for place in places}
-        found: dict[str, np.ndarray] = {}
-        for file in self._files if wanted else ():
-            for batch in read_rows(file, ["record_id", *TEXTS]):
-                ids = batch.column("record_id").to_pylist()
-                here = [i for i, name in enumerate(ids) if name in wanted and name not in found]
-                chosen = batch.take(pa.array(here, pa.int64()))
-                for i, text in zip(here, texts_of(chosen), strict=True):
-                    found[ids[i]] = np.unique(self._shingler(text).astype(np.uint32))
-        return {place: found[self._ids[place]] for place in places}
+    def _members(self, places: np.ndarray, ids: Sequence[str], group_of: np.ndarray) -> dict[int, np.ndarray]:
+        """{place: its shingles} of some places, read again from their files."""
+        wanted: dict[Path, dict[str, int]] = {}
+        for place in places.tolist():
+            wanted.setdefault(self._groups[group_of[place]].file, {})[ids[place]] = place
+        members: dict[int, np.ndarray] = {}
+        for file, names in wanted.items():
+            for batch in ahead(read_rows(file, ["record_id", *TEXTS], batch_rows=BATCH_ROWS), depth=2):
+                here = batch.column("record_id").to_pylist()
+                chosen = [i for i, name in enumerate(here) if name in names]
+                if chosen:
+                    words = hashed(texts_of(batch.take(pa.array(chosen, pa.int64()))))
+                    sets = duplicates.sets(shingles(words), len(chosen))
+                    members.update(zip((names[here[i]] for i in chosen), sets, strict=True))
+        return members
 
     def report(self) -> dict[str, Any]:
         """How the search was made, for the manifest."""
-        number, width = bands(self.threshold)
+        number, width = duplicates.bands(self.threshold)
         return {
             "threshold": self.threshold,
             "shingle_words": SHINGLE_WORDS,
+            "common": COMMON,
             "bins": BINS,
             "bands": number,
             "bins_in_a_band": width,
