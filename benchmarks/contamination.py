@@ -14,14 +14,13 @@ compared with what a plain set of 8-word runs finds in the same texts: it takes 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import random
 import sys
 import time
 from pathlib import Path
 
 from near_duplicates import changed, documents, instances
+from race import write
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -80,11 +79,8 @@ def main() -> None:
         f"share {args.share}: word for word or 2 % changed {recall:.1%} found; {false} of {len(clean):,} clean records removed, "
         f"by a plain set of {RUN_WORDS}-word runs {naive:,}; {speed:.0f} MB/s"
     )
-    target = Path(__file__).parent / "results" / f"{datetime.date.today()}-contamination.json"
-    target.write_text(json.dumps(
-        {"share": args.share, "run_words": RUN_WORDS, "prompts": len(questions), "clean": len(clean), "false": false,
-         "false_of_a_plain_set": naive, "recall": recall, "mb_per_cpu_second": round(speed, 1), "curve": curve},
-        indent=1) + "\n")  # fmt: skip
+    write("contamination", {"share": args.share, "run_words": RUN_WORDS, "prompts": len(questions), "clean": len(clean), "false": false,
+         "false_of_a_plain_set": naive, "recall": recall, "mb_per_cpu_second": round(speed, 1), "curve": curve})  # fmt: skip
     sys.exit(recall < FOUND or false > FALSE * len(clean))
 
 

@@ -10,7 +10,6 @@ Leaves: benchmarks/results/<date>-loops.json and a table by shape; exit status 1
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import random
 import re
@@ -19,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from labels import read
+from race import write
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -191,9 +191,7 @@ def main() -> None:
             "flagged": {name: count for name, (count, _) in {**loops, **hard}.items()}, "of_each": EACH,
         }  # fmt: skip
         print(f"{half}: recall {results[half]['recall']:.1%}, false alarms {results[half]['false_alarms']:.1%}")
-    target = Path(__file__).parent / "results" / f"{datetime.date.today()}-loops.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(results, indent=1) + "\n")
+    write("loops", results)
     sys.exit(results["held_out"]["recall"] < RECALL or results["held_out"]["false_alarms"] > FALSE_ALARMS)
 
 

@@ -16,8 +16,6 @@ injected pair; what it does not find, at this threshold, is the price of the thr
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import random
 import sys
 import time
@@ -25,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from labels import read
+from race import write
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -102,12 +101,9 @@ def main() -> None:
         f"{within[1]}, showwork {within[2]} ({recall:.1%}); false pairs {false:.2%} of {len(clean)} documents, {TEMPLATES * INSTANCES} "
         f"of them instances of {TEMPLATES} templates; {speed:.0f} MB/s"
     )
-    target = Path(__file__).parent / "results" / f"{datetime.date.today()}-near-duplicates.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(
-        {"threshold": args.threshold, "shingle_words": SHINGLE_WORDS, "pairs": within[0], "exact_finds": within[1],
+    write("near-duplicates", {"threshold": args.threshold, "shingle_words": SHINGLE_WORDS, "pairs": within[0], "exact_finds": within[1],
          "found": within[2], "recall": recall, "false": false, "documents": len(clean), "instances_of_templates": TEMPLATES * INSTANCES,
-         "mb_per_cpu_second": round(speed, 1), "curve": curve}, indent=1) + "\n")  # fmt: skip
+         "mb_per_cpu_second": round(speed, 1), "curve": curve})  # fmt: skip
     sys.exit(missed)
 
 

@@ -10,12 +10,11 @@ Leaves: benchmarks/results/<date>-prose.json and a table; exit status 1 below th
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import sys
 from pathlib import Path
 
 from labels import judged, read
+from race import write
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -51,9 +50,7 @@ def main() -> None:
         for t in texts:
             if t.half == "tuning" and (not_prose("", t.text, "") is not None) != (t.label != "prose"):
                 print(f"{t.label} {t.kind}: {not_prose('', t.text, '')}: {t.text!r}")
-    target = Path(__file__).parent / "results" / f"{datetime.date.today()}-prose.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(results, indent=1) + "\n")
+    write("prose", results)
     ours = results["showwork, held_out"]
     sys.exit(ours["recall"] < RECALL or ours["false_alarms"] > LOST)
 
