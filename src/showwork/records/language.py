@@ -128,7 +128,36 @@ _OTHERS = {
     "ja": "wa no ga wo desu masu kara made naze dou kore sore watashi shite",
     "zh": "de shi zai you he wo ni ta men bu le zhe na shen me wei yi ge",
 }
-_IN_NAMES = frozenset(["al", "da", "de", "del", "den", "der", "des", "di", "do", "dos", "du", "el", "la", "las", "le", "les", "lo", "los", "na", "no", "si", "ta", "van", "von", "za", "ze"])
+_IN_NAMES = frozenset(
+    [
+        "al",
+        "da",
+        "de",
+        "del",
+        "den",
+        "der",
+        "des",
+        "di",
+        "do",
+        "dos",
+        "du",
+        "el",
+        "la",
+        "las",
+        "le",
+        "les",
+        "lo",
+        "los",
+        "na",
+        "no",
+        "si",
+        "ta",
+        "van",
+        "von",
+        "za",
+        "ze",
+    ]
+)
 _WORDS_OF = {
     language: frozenset(w for w in words.split() if len(w) > 1) - _ENGLISH - _IN_NAMES
     for language, words in _OTHERS.items()

@@ -1,0 +1,76 @@
+"""The README's table of comparisons, from the results.
+
+Takes:  benchmarks/results/*.json.
+Leaves: the table on stdout; a test holds the README to it.
+
+    python benchmarks/table.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+RACES = (
+    ("10,000 rows drawn from one JSON object of 2.2 GB", "cot-reservoir", "showwork.sample", "json.load + sample"),
+    ("rows 30,001 to 130,000 of parquet shards", "glaive-slice", "showwork.sample", "datasets streaming"),
+    ("20,000 English rows drawn from 77,685", "openo1-english", "showwork.sample", "datasets"),
+    ("62,925 rows standardized, one core", "standardize", "showwork, one core", "datasets, one core"),
+    ("62,925 rows standardized, two cores", "standardize", "showwork, two cores", "datasets, two cores"),
+    ("session 1 mixed", "mix", "showwork", "datasets"),
+    ("sessions 1 and 2, from raw files through the mixes", "end-to-end", "showwork", "datasets"),
+)
+"""(what, result, ours, the peer)."""
+
+
+def result(name: str) -> tuple[str, dict[str, Any]]:
+    """The file's name and what it holds."""
+    (file,) = RESULTS.glob(f"*-*-*-{name}.json")
+    return file.name, json.loads(file.read_text())
+
+
+def races() -> list[str]:
+    """One line for each race: how many times faster, the memory of both sides."""
+    lines = ["| step | against | times faster | memory, ours | memory, theirs |", "|---|---|--:|--:|--:|"]
+    for what, name, ours, theirs in RACES:
+        file, told = result(name)
+        mine, other = (told["contestants"][c] for c in (ours, theirs))
+        wall = sorted(t["wall_s"] / m["wall_s"] for m, t in zip(mine["runs"], other["runs"], strict=True))
+        faster = wall[len(wall) // 2] if len(wall) % 2 else sum(wall[len(wall) // 2 - 1 : len(wall) // 2 + 1]) / 2
+        peer = "`json.load`" if "json" in theirs else "`datasets`"
+        memory = (f"{c['median']['memory_mb']:,.0f} MB" for c in (mine, other))
+        lines.append(f"| [{what}](benchmarks/results/{file}) | {peer} | {faster:.1f} × | {' | '.join(memory)} |")
+    return lines
+
+
+def detectors() -> list[str]:
+    """One line for each detector: right on the held-out half, beside what else one would take."""
+    lines = ["| what is told apart | ours | others |", "|---|--:|---|"]
+    file, told = result("language")
+    lines.append(
+        f"| [English from the rest](benchmarks/results/{file}) | {told['showwork, held_out']['right']:.1%} right | lingua "
+        f"{told['lingua, held_out']['right']:.1%}, any CJK character {told['any CJK character, held_out']['right']:.1%} |"
+    )
+    file, told = result("prose")
+    ours, keywords = told["showwork, held_out"], told["keywords, held_out"]
+    lines.append(
+        f"| [maths and code from prose](benchmarks/results/{file}) | {ours['recall']:.1%} found, {ours['false_alarms']:.1%} of "
+        f"clean prose lost | a list of keywords {keywords['recall']:.1%}, {keywords['false_alarms']:.1%} |"
+    )
+    file, told = result("loops")
+    lines.append(
+        f"| [loops from tables, code, lists, songs](benchmarks/results/{file}) | {told['held_out']['recall']:.1%} found, "
+        f"{told['held_out']['false_alarms']:.1%} false alarms | |"
+    )
+    file, told = result("near-duplicates")
+    lines.append(
+        f"| [near duplicates, 2 to 10 % of words changed](benchmarks/results/{file}) | {told['recall']:.1%} found, "
+        f"{told['false']:.2%} false | the exact Jaccard similarity {told['exact_finds'] / told['pairs']:.1%} |"
+    )
+    return lines
+
+
+if __name__ == "__main__":
+    print("\n".join([*races(), "", *detectors()]))
