@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -33,6 +34,12 @@ class PackedArrays:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+
+class Examples(Protocol):
+    """Examples by number: (ids, trained), [T] each. A list of pairs is one."""
+
+    def __getitem__(self, example: int, /) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 DTYPES = {"tokens": np.int32, "loss_mask": np.uint8, "segment_ids": np.int32, "positions": np.int32}
@@ -85,24 +92,23 @@ def shuffle_bins(bins: list[list[int]], seed: int) -> list[list[int]]:
     return sorted(bins, key=lambda members: hashlib.blake2b(f"{seed}:{members[0]}".encode(), digest_size=16).digest())
 
 
-def pack(
-    examples_per_row: Sequence[Sequence[int]],
-    ids: Sequence[np.ndarray],
-    trained: Sequence[np.ndarray],
-    into: PackedArrays,
-) -> None:
+def pack(examples_per_row: Sequence[Sequence[int]], examples: Examples, into: PackedArrays) -> None:
     """Writes each row's examples one after the other into `into`, which starts out as zeros.
 
     Args:
       examples_per_row: for each of the rows, the numbers of its examples.
-      ids, trained: [T] of each example; `trained` is 1 where the token is a target.
+      examples: (ids, trained), [T] each, by number; `trained` is 1 where the token is a target.
     """
+    places = np.arange(into.tokens.shape[1], dtype=np.int32)
     for row, members in enumerate(examples_per_row):
+        tokens, loss_mask = into.tokens[row], into.loss_mask[row]
+        segment_ids, positions = into.segment_ids[row], into.positions[row]
         start = 0
         for segment, example in enumerate(members, start=1):
-            stop = start + len(ids[example])
-            into.tokens[row, start:stop] = ids[example]
-            into.loss_mask[row, start:stop] = trained[example]
-            into.segment_ids[row, start:stop] = segment
-            into.positions[row, start:stop] = np.arange(stop - start)
+            ids, trained = examples[example]
+            stop = start + len(ids)
+            tokens[start:stop] = ids
+            loss_mask[start:stop] = trained
+            segment_ids[start:stop] = segment
+            positions[start:stop] = places[: stop - start]
             start = stop
