@@ -34,7 +34,7 @@ from showwork.tokens.base import base_folder
 from showwork.tokens.fitting import joined, shortened
 from showwork.tokens.overlong import OVERLONG
 from showwork.tokens.packing import DTYPES, best_fit_decreasing, shuffle_bins
-from showwork.tokens.spool import Spool, write_rows
+from showwork.tokens.spool import spooled, write_rows
 from showwork.tokens.template import completion_segments, prompt_segments, template_digest
 from showwork.tokens.tokenizer import Encoded, Encoder, load_encoder, one_core_a_call, tokenizer_digest
 
@@ -81,7 +81,7 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
 
     total = read_manifest(args.mix)["counts"].get("train", 0)
     done, by_source, ledger_parts = 0, {}, []
-    with Spool(args.manifest.parent) as spool:
+    with spooled(args.manifest.parent) as spool:
         batches = (batch.to_pylist() for batch in read_rows(train, COLUMNS, batch_rows=BATCH_RECORDS))
         for fitted in in_threads(lambda batch: fit(batch, encoder, template, name), batches, args.threads):
             for one in fitted:

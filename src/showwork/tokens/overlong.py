@@ -89,7 +89,10 @@ def trim_trace(
         return Trimmed(None, ANSWER_TOO_LONG)
     kept = trace
     for split in (paragraphs, sentences):
-        kept, tokens = _cut_middle(split(kept), room, min_trace_tokens, count_tokens, token_starts)
+        pieces = split(kept)
+        if split is paragraphs and len(pieces) < 3:
+            continue  # there is none in the middle
+        kept, tokens = _cut_middle(pieces, room, min_trace_tokens, count_tokens, token_starts)
         if tokens <= room:
             return Trimmed(kept, "") if tokens >= min_trace_tokens else Trimmed(None, TRACE_BELOW_MINIMUM)
     return Trimmed(None, TRACE_BELOW_MINIMUM)

@@ -12,9 +12,9 @@ import io
 import os
 import tempfile
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
+from typing import BinaryIO
 
 import numpy as np
 
@@ -25,16 +25,19 @@ BLOCK_TOKENS = 1 << 18
 """Places of the rows that are filled before they are written: 3.4 MB over the four files."""
 
 
+@contextlib.contextmanager
+def spooled(folder: Path) -> Iterator[Spool]:
+    """An empty spool whose file lies in `folder`. It has no name, so that nothing is left of it however the process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder, buffering=1 << 20) as file:
+        yield Spool(file)
+
+
 class Spool:
-    """`with Spool(folder) as spool: spool.append(ids, trained)`; then `spool[i]` is (ids, trained) of example i.
+    """Examples in a file: after `spool.append(ids, trained)` and `spool.flush()`, `spool[i]` is (ids, trained) of example i."""
 
-    The file has no name, so that nothing is left of it however the process ends.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._stack = contextlib.ExitStack()
-        self._file = self._stack.enter_context(tempfile.TemporaryFile(dir=folder, buffering=1 << 20))
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self._starts = array("q")
         self.lengths = array("i")
         self._size = 0
@@ -54,14 +57,6 @@ class Spool:
         length = self.lengths[example]
         data = os.pread(self._file.fileno(), 5 * length, self._starts[example])
         return np.frombuffer(data, np.int32, length), np.frombuffer(data, np.uint8, length, 4 * length)
-
-    def __enter__(self) -> Spool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     def flush(self) -> None:
         """Hand what is buffered to the system: examples can be read after it."""
@@ -87,7 +82,7 @@ def write_rows(
             file.write(_header(DTYPES[name], (len(examples_per_row), length)))
         for start in range(0, len(examples_per_row), at_once):
             rows = examples_per_row[start : start + at_once]
-            block = PackedArrays(**{name: np.zeros((len(rows), length), kind) for name, kind in DTYPES.items()})
+            block = PackedArrays(**{name: np.empty((len(rows), length), kind) for name, kind in DTYPES.items()})
             pack(rows, examples, block)
             for name, file in files.items():
                 file.write(memoryview(getattr(block, name)).cast("B"))
