@@ -80,6 +80,26 @@ def test_trimming_cuts_one_gap_fits_and_cuts_no_more_than_needed(pieces, room, l
         assert set(sentences(kept)) <= set(sentences(text))
 
 
+@settings(max_examples=200, deadline=None)
+@given(sizes=st.lists(st.integers(1, 6), min_size=3, max_size=14), room=st.integers(1, 40), wrong=st.integers(0, 5))
+def test_the_fewest_middle_sentences_go_however_wrong_the_first_guess_is(sizes, room, wrong):
+    """`token_starts` may miss tokens: it says where to look first, the count decides."""
+    pieces = [" ".join([f"w{i}"] * n) + ". " for i, n in enumerate(sizes)]
+    text = "".join(pieces)
+    trimmed = trim_trace(
+        text, room=room, room_without_answer=1000, min_trace_tokens=1, count_tokens=words,
+        token_starts=lambda t: starts(t)[wrong:],
+    )  # fmt: skip
+    middle = (len(pieces) - 1) / 2
+    outward = sorted(range(1, len(pieces) - 1), key=lambda i: (abs(i - middle), -i))
+    fitting = (
+        "".join(p for i, p in enumerate(pieces) if i not in outward[:cut])
+        for cut in range(len(outward) + 1)
+        if sum(n for i, n in enumerate(sizes) if i not in outward[:cut]) <= room
+    )
+    assert trimmed.trace == next(fitting, None)
+
+
 @pytest.mark.parametrize("split", [paragraphs, sentences])
 @given(text=st.text(alphabet='ab.!?。 \n"', max_size=40))
 def test_pieces_joined_are_the_text(split, text):
