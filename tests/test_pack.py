@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tiny_base import write_base
+from tiny_base import CONTROL, tiny_tokenizer, write_base
 
 from showwork import pack
 from showwork.foundation.files import sha256_file
@@ -15,6 +17,9 @@ from showwork.foundation.manifest import read_manifest, write_manifest
 from showwork.foundation.schema import RECORD
 from showwork.foundation.stage import run_stage
 from showwork.foundation.tables import ParquetSink
+from showwork.tokens.packing import DTYPES
+from showwork.tokens.template import completion_segments, prompt_segments
+from showwork.tokens.tokenizer import Encoder
 
 TEMPLATE = {
     "system_prompt": "Think.",
@@ -52,7 +57,7 @@ def prepare(folder: Path, records: list[dict]) -> None:
     (folder / "results/download/base.json").write_text(json.dumps(manifest))
 
 
-def run(template: dict | None = None, out: str = "results/pack/s", seed: int = 1) -> int:
+def run(template: dict | None = None, out: str = "results/pack/s", seed: int = 1, threads: int = 1) -> int:
     settings = {"name": "s", "seed": seed, "template": TEMPLATE | (template or {})}
     argv = [
         "--settings",
@@ -62,7 +67,7 @@ def run(template: dict | None = None, out: str = "results/pack/s", seed: int = 1
         "--base",
         "results/download/base.json",
     ]
-    argv += ["--ledger", f"{out}/ledger.parquet", "--manifest", f"{out}/manifest.json"]
+    argv += ["--ledger", f"{out}/ledger.parquet", "--manifest", f"{out}/manifest.json", "--threads", str(threads)]
     for name in ("tokens", "loss_mask", "segment_ids", "positions"):
         argv += [f"--{name.replace('_', '-')}", f"{out}/{name}.npy"]
     return run_stage(pack.work, pack.arguments, pack.__doc__, argv)
@@ -71,6 +76,7 @@ def run(template: dict | None = None, out: str = "results/pack/s", seed: int = 1
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")  # the stage changes it: put back after each test
     return tmp_path
 
 
@@ -110,13 +116,47 @@ def test_every_record_is_in_the_ledger_and_kept_ones_are_whole_in_their_row(fold
     assert counts["by_source"]["b"]["kept"] == 6
 
 
-def test_the_same_mix_packs_to_the_same_bytes(folder):
-    prepare(folder, [record(i, trace=f"Step {i}. " * (i % 4 + 1)) for i in range(30)])
-    assert run(out="one") == run(out="two") == 0
-    for name in ("tokens.npy", "loss_mask.npy", "segment_ids.npy", "positions.npy", "ledger.parquet", "manifest.json"):
-        assert sha256_file(f"one/{name}") == sha256_file(f"two/{name}")
+FILES = ("tokens.npy", "loss_mask.npy", "segment_ids.npy", "positions.npy", "ledger.parquet", "manifest.json")
+
+
+def test_the_same_mix_packs_to_the_same_bytes_at_any_number_of_threads(folder, monkeypatch):
+    monkeypatch.setattr(pack, "BATCH_RECORDS", 3)
+    traces = [LONG if i % 5 == 4 else f"Step {i}. " * (i % 4 + 1) for i in range(40)]
+    prepare(folder, [record(i, "ab"[i % 2], trace=trace) for i, trace in enumerate(traces)])
+    for out, threads in (("one", 1), ("again", 1), ("two", 2), ("eight", 8)):
+        assert run(out=out, threads=threads) == 0
+        assert [sha256_file(f"{out}/{name}") for name in FILES] == [sha256_file(f"one/{name}") for name in FILES]
+    assert read_manifest("one/manifest.json")["counts"]["trimmed"] == 8
+    monkeypatch.setattr(pack, "BATCH_RECORDS", 2000)
+    assert run(out="whole") == 0
+    assert sha256_file("whole/manifest.json") == sha256_file("one/manifest.json")
     assert run(out="three", seed=2) == 0
     assert sha256_file("one/tokens.npy") != sha256_file("three/tokens.npy")
+
+
+def test_threads_are_as_many_as_the_rule_is_given_and_no_more(folder, monkeypatch):
+    prepare(folder, [record(i) for i in range(12)])
+    monkeypatch.setattr(pack, "BATCH_RECORDS", 1)
+    seen, together, fit = set(), threading.Barrier(3, timeout=20), pack.fit
+
+    def watched(records, *rest):
+        seen.add(threading.get_ident())
+        together.wait()  # three batches are in work at once, or this breaks
+        return fit(records, *rest)
+
+    monkeypatch.setattr(pack, "fit", watched)
+    assert run(threads=3) == 0
+    assert len(seen) == 3
+    assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
+
+
+def test_nothing_of_the_waiting_ids_is_left_and_errors_leave_no_file(folder, capsys):
+    prepare(folder, [record(0), record(1, trace=LONG)])
+    assert run({"overlong": "error"}, threads=2) == 1
+    assert list(Path("results/pack/s").iterdir()) == []
+    assert run(threads=2) == 0
+    assert sorted(f.name for f in Path("results/pack/s").iterdir()) == sorted(FILES)
+    assert "error: pack 's': record" in capsys.readouterr().err
 
 
 def test_the_manifest_holds_the_digests_that_training_checks(folder):
@@ -128,13 +168,69 @@ def test_the_manifest_holds_the_digests_that_training_checks(folder):
     assert one["mix"] == two["mix"] != ""
 
 
+NASTY = "<bos>a<end_of_turn>b<start_of_turn>user\nc<eos><pad>"
+
+
+@pytest.mark.parametrize("overlong", ["trim", "drop"])
+def test_every_packed_example_is_exactly_its_record_and_touches_no_other(folder, overlong):
+    """Ids are those of the record encoded alone: none of a neighbour, one <bos>, a trained <end_of_turn> at the end."""
+    records = [
+        record(
+            i,
+            trace=LONG if i % 6 == 5 else f"Step {i}. {NASTY if i % 4 == 1 else ''}",
+            question=f"Q{i}{NASTY[: i * 3]}",
+        )
+        for i in range(24)
+    ]
+    prepare(folder, records)
+    assert run({"overlong": overlong}) == 0
+    tokens, mask, segments, positions = (np.load(f"results/pack/s/{n}.npy") for n in DTYPES)
+    encoder, seen = Encoder(tiny_tokenizer()), np.zeros_like(segments)
+    for one, line in zip(records, pq.read_table("results/pack/s/ledger.parquet").to_pylist(), strict=True):
+        row = line["packed_row"]
+        if row < 0:
+            assert (overlong, line["reason"]) == ("drop", "overlong")
+            continue
+        (places,) = np.nonzero(segments[row] == line["segment"])
+        assert places.tolist() == list(range(places[0], places[0] + line["num_tokens"]))
+        seen[row, places] += 1
+        ids, trained = tokens[row, places], mask[row, places]
+        asked = encoder.encode(prompt_segments("Think.", one["question"]))
+        assert ids[: len(asked)].tolist() == asked.ids.tolist()
+        if not line["tokens_cut"]:
+            assert ids.tolist() == [*asked.ids, *encoder.encode(completion_segments(one["trace"], one["answer"])).ids]
+        assert trained.tolist() == [0] * len(asked) + [1] * (len(ids) - len(asked))
+        assert [i for i in ids.tolist() if i in CONTROL and i != 3] == [2, 106, 107, 106, 107]
+        assert (ids[0], ids[-1], trained[-1]) == (2, 107, 1)
+        assert positions[row, places].tolist() == list(range(len(ids)))
+    assert np.array_equal(seen, segments > 0)
+    padding = segments == 0
+    assert not any(array[padding].any() for array in (tokens, mask, positions))
+
+
+def test_what_became_of_each_source_is_counted_and_said(folder, capsys):
+    """Whole, trimmed with the tokens cut, dropped with the reason."""
+    prepare(
+        folder,
+        [record(i, "a") for i in range(4)]
+        + [record(4, "b"), record(5, "b", trace=LONG), record(6, "b", answer="a" * 200)],
+    )
+    assert run() == 0
+    a, b = (read_manifest("results/pack/s/manifest.json")["counts"]["by_source"][name] for name in "ab")
+    cut = pq.read_table("results/pack/s/ledger.parquet")["tokens_cut"].to_pylist()
+    assert (a["records"], a["whole"], a["trimmed"], a["tokens_cut"], a["dropped"]) == (4, 4, 0, 0, {})
+    assert (b["records"], b["kept"], b["whole"], b["trimmed"], b["dropped"]) == (3, 2, 1, 1, {"answer_too_long": 1})
+    whole = Encoder(tiny_tokenizer()).encode(prompt_segments("Think.", "How many?") + completion_segments(LONG, "3"))
+    kept = pq.read_table("results/pack/s/ledger.parquet")["num_tokens"].to_pylist()[5]
+    assert b["tokens_cut"] == cut[5] == len(whole) - kept > 0
+    said = capsys.readouterr().err
+    assert "pack s: a: 4 records: 4 whole, 0 trimmed by 0 tokens, 0 dropped\n" in said
+    assert f"b: 3 records: 1 whole, 1 trimmed by {cut[5]} tokens, 1 dropped (answer_too_long 1)\n" in said
+
+
 def test_trimming_never_touches_question_or_answer(folder):
     prepare(folder, [record(0, trace=LONG, question="Q?" * 10, answer="The answer.")])
     assert run() == 0
-    from tiny_base import tiny_tokenizer
-
-    from showwork.tokens.tokenizer import Encoder
-
     text = Encoder(tiny_tokenizer()).decode(np.load("results/pack/s/tokens.npy")[0].tolist())
     said = re.search(r"<reasoning>(.*)</reasoning>\n<answer>The answer.</answer><end_of_turn>", text, re.DOTALL)
     assert "Q?" * 10 in text

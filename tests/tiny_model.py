@@ -36,5 +36,5 @@ def random_packed(bins: list[list[int]], lengths: list[int], row_length: int, se
     ids = [generator.integers(108, 400, n).astype(np.int32) for n in lengths]
     trained = [(np.arange(n) >= max(1, n // 3)).astype(np.uint8) for n in lengths]
     packed = PackedArrays(**{name: np.zeros((len(bins), row_length), dtype) for name, dtype in DTYPES.items()})
-    pack(bins, ids, trained, packed)
+    pack(bins, list(zip(ids, trained, strict=True)), packed)
     return packed

@@ -128,7 +128,7 @@ def score_gold(
     at_once = max(1, min(SCORED_AT_ONCE // length, len(bins)))
     shape = (-(-len(bins) // at_once) * at_once, length)
     arrays = PackedArrays(**{name: np.zeros(shape, dtype) for name, dtype in DTYPES.items()})
-    pack(bins, [example.ids for _, example in kept], [example.trained for _, example in kept], arrays)
+    pack(bins, [(example.ids, example.trained) for _, example in kept], arrays)
     log_probs = np.zeros(shape, np.float64)
     for start in range(0, shape[0], at_once):
         rows = slice(start, start + at_once)

@@ -4,26 +4,28 @@ Takes   results/mix/<session>/manifest.json (train.parquet), results/download/ba
 Leaves  results/pack/<session>/: tokens, loss_mask, segment_ids, positions (.npy, [rows, max_seq_length]),
         ledger.parquet, manifest.json with counts by source and the digests of mix, tokenizer and template.
 Command python -m showwork.pack --settings JSON --mix M --base B --ledger L --tokens T --loss-mask K --segment-ids S
-        --positions P --manifest OUT
+        --positions P --manifest OUT --threads 2
 Source  tokens/packing.py (best-fit decreasing), tokens/overlong.py (what is cut), tokens/template.py (the ids).
+
+Records are tokenized in as many threads as are given, a batch in each; the files are the same bytes at any number. Ids wait in a
+file beside the outputs until the rows are known.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import sys
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from showwork.foundation.files import atomic, read_json
+from showwork.foundation.files import read_json
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
 from showwork.foundation.schema import LEDGER
 from showwork.foundation.stage import Say, run_stage
@@ -31,11 +33,16 @@ from showwork.foundation.tables import ParquetSink, read_rows
 from showwork.tokens.base import base_folder
 from showwork.tokens.fitting import joined, shortened
 from showwork.tokens.overlong import OVERLONG
-from showwork.tokens.packing import DTYPES, PackedArrays, best_fit_decreasing, pack, shuffle_bins
+from showwork.tokens.packing import DTYPES, best_fit_decreasing, shuffle_bins
+from showwork.tokens.spool import spooled, write_rows
 from showwork.tokens.template import completion_segments, prompt_segments, template_digest
-from showwork.tokens.tokenizer import Encoded, Encoder, load_encoder, tokenizer_digest
+from showwork.tokens.tokenizer import Encoded, Encoder, load_encoder, one_core_a_call, tokenizer_digest
 
-BATCH_RECORDS = 2000
+BATCH_RECORDS = 100
+"""A thread holds the library's own form of a batch, about 200 bytes a token."""
+
+COLUMNS = ["record_id", "source", "source_row", "question", "trace", "answer"]
+PLACES = ("packed_row", "segment")
 
 
 @dataclass
@@ -56,6 +63,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=Path, required=True, help=f"manifest of the {name}")
     for name in ("ledger", *DTYPES, "manifest"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1, help="cores that tokenize")
 
 
 def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
@@ -64,40 +72,41 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
     Raises:
       ValueError: a tokenizer of another base; overlong examples under `error`; fewer records kept than `min_kept`.
     """
-    template = settings["template"]
+    template, name = settings["template"], settings["name"]
     length = template["max_seq_length"]
     folder = base_folder(args.base)
+    one_core_a_call()
     encoder = load_encoder(folder, read_json(folder / "config.json"))
     train = read_checked(args.mix, "train")
 
     total = read_manifest(args.mix)["counts"].get("train", 0)
-    fitted: list[Fitted] = []
-    for batch in read_rows(
-        train, ["record_id", "source", "source_row", "question", "trace", "answer"], batch_rows=BATCH_RECORDS
-    ):
-        fitted += fit(batch.to_pylist(), encoder, template, settings["name"])
-        say.progress(len(fitted), max(total, len(fitted)), "records tokenized")
-    counts = count(fitted)
-    check_kept(settings["name"], counts["by_source"], template["min_kept"])
-
-    kept = [i for i, one in enumerate(fitted) if one.example is not None]
-    examples = [one.example for one in fitted if one.example is not None]
-    rows = shuffle_bins(best_fit_decreasing([len(e) for e in examples], length), settings["seed"])
-    paths = {name: getattr(args, name) for name in DTYPES}
-    with written(paths, (len(rows), length)) as arrays:
-        pack(rows, [e.ids for e in examples], [e.trained for e in examples], arrays)
-    places = {kept[e]: (row, segment) for row, members in enumerate(rows) for segment, e in enumerate(members, start=1)}
+    done, by_source, ledger_parts = 0, {}, []
+    with spooled(args.manifest.parent) as spool:
+        batches = (batch.to_pylist() for batch in read_rows(train, COLUMNS, batch_rows=BATCH_RECORDS))
+        for fitted in in_threads(lambda batch: fit(batch, encoder, template, name), batches, args.threads):
+            for one in fitted:
+                count(one, by_source.setdefault(one.source, nothing_counted()))
+                if one.example is not None:
+                    spool.append(one.example.ids, one.example.trained)
+            ledger_parts.append(ledger_of(fitted))
+            done += len(fitted)
+            say.progress(done, max(total, done), "records tokenized")
+        check_kept(name, by_source, template["min_kept"])
+        rows = shuffle_bins(best_fit_decreasing(spool.lengths, length), settings["seed"])
+        spool.flush()
+        arrays = write_rows(rows, spool, length, {name: getattr(args, name) for name in DTYPES})
+        counts = totals(by_source, np.array(spool.lengths))
     with ParquetSink(args.ledger, LEDGER) as ledger:
-        ledger.write([ledger_row(one, *places.get(i, (-1, -1))) for i, one in enumerate(fitted)])
+        ledger.write(placed(pa.Table.from_batches(ledger_parts), rows))
 
     counts |= {"rows": len(rows), "density": round(counts["tokens"] / (len(rows) * length), 6)}
     write_manifest(
         args.manifest,
         stage="pack",
-        name=settings["name"],
+        name=name,
         settings=settings,
         inputs={"mix": args.mix, "base": args.base},
-        files=paths | {"ledger": args.ledger},
+        files={**arrays, "ledger": ledger.file},
         counts=counts,
         digests={
             "mix": read_manifest(args.mix).get("digest", ""),
@@ -106,10 +115,33 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
             "ledger": ledger.digest,
         },
     )
+    for source, one in by_source.items():
+        say(f"{source}: {said(one)}")
     say(
         f"{counts['examples']:,} examples in {len(rows):,} rows of {length:,} tokens, {counts['density']:.1%} full; "
         f"{counts['trimmed']:,} trimmed by {counts['tokens_cut']:,} tokens, {counts['dropped']:,} records dropped"
     )
+
+
+def in_threads(
+    function: Callable[[list[dict[str, Any]]], list[Fitted]], batches: Iterable[list[dict[str, Any]]], threads: int
+) -> Iterator[list[Fitted]]:
+    """What `function` makes of each batch, in their order; one batch more than there are threads is under way.
+
+    Threads are enough because the tokenizer works outside Python's lock.
+    """
+    under_way: deque[Future[list[Fitted]]] = deque()
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        try:
+            for batch in batches:
+                under_way.append(pool.submit(function, batch))
+                if len(under_way) > threads:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
 
 
 def fit(records: list[dict[str, Any]], encoder: Encoder, template: dict[str, Any], name: str) -> list[Fitted]:
@@ -121,9 +153,8 @@ def fit(records: list[dict[str, Any]], encoder: Encoder, template: dict[str, Any
     room, system = template["max_seq_length"], template["system_prompt"]
     prompts = encoder.encode_many([prompt_segments(system, r["question"]) for r in records])
     completions = encoder.encode_many([completion_segments(r["trace"], r["answer"]) for r in records])
-
-    def one(number: int) -> Fitted:
-        record, prompt, completion = records[number], prompts[number], completions[number]
+    fitted = []
+    for record, prompt, completion in zip(records, prompts, completions, strict=True):
         whole = joined(prompt, completion)
         example: Encoded | None = whole
         cut, reason = 0, ""
@@ -138,44 +169,51 @@ def fit(records: list[dict[str, Any]], encoder: Encoder, template: dict[str, Any
                 (None, OVERLONG) if template["overlong"] == "drop" else shortened(record, prompt, encoder, template)
             )
             cut = len(whole) - len(example) if example is not None else 0
-        return Fitted(record["record_id"], record["source"], record["source_row"], example, cut, reason)
-
-    # Threads help because the tokenizer works outside Python's lock; map keeps the records' order.
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(one, range(len(records))))
+        fitted.append(Fitted(record["record_id"], record["source"], record["source_row"], example, cut, reason))
+    return fitted
 
 
-def count(fitted: list[Fitted]) -> dict[str, Any]:
-    """Totals, and for each source: records, kept, whole, trimmed, tokens, tokens_cut, dropped by reason."""
-    by_source: dict[str, dict[str, Any]] = {}
-    for one in fitted:
-        source = by_source.setdefault(
-            one.source,
-            {"records": 0, "kept": 0, "whole": 0, "trimmed": 0, "tokens": 0, "loss_tokens": 0, "tokens_cut": 0,
-             "control_strings_neutralized": 0, "dropped": Counter()},
-        )  # fmt: skip
-        source["records"] += 1
-        if one.example is None:
-            source["dropped"][one.reason] += 1
-            continue
-        source["kept"] += 1
-        source["trimmed" if one.tokens_cut else "whole"] += 1
-        source["tokens"] += len(one.example)
-        source["loss_tokens"] += int(one.example.trained.sum())
-        source["tokens_cut"] += one.tokens_cut
-        source["control_strings_neutralized"] += one.example.num_neutralized
+def nothing_counted() -> dict[str, Any]:
+    """A source before its first record."""
+    sums = ("records", "kept", "whole", "trimmed", "tokens", "loss_tokens", "tokens_cut", "control_strings_neutralized")
+    return {**dict.fromkeys(sums, 0), "dropped": Counter()}
+
+
+def count(one: Fitted, source: dict[str, Any]) -> None:
+    """Adds one record to the counts of its source."""
+    source["records"] += 1
+    if one.example is None:
+        source["dropped"][one.reason] += 1
+        return
+    source["kept"] += 1
+    source["trimmed" if one.tokens_cut else "whole"] += 1
+    source["tokens"] += len(one.example)
+    source["loss_tokens"] += int(np.count_nonzero(one.example.trained))
+    source["tokens_cut"] += one.tokens_cut
+    source["control_strings_neutralized"] += one.example.num_neutralized
+
+
+def totals(by_source: dict[str, dict[str, Any]], lengths: np.ndarray) -> dict[str, Any]:
+    """The counts of all sources, those of each, and percentiles of the tokens of an example."""
     sums = ("records", "trimmed", "tokens", "loss_tokens", "tokens_cut", "control_strings_neutralized")
-    totals = {key: sum(source[key] for source in by_source.values()) for key in sums}
-    kept = sum(source["kept"] for source in by_source.values())
-    lengths = sorted(len(one.example) for one in fitted if one.example is not None)
-    return totals | {
+    found = {key: sum(source[key] for source in by_source.values()) for key in sums}
+    kept, ordered = len(lengths), np.sort(lengths)
+    return found | {
         "examples": kept,
-        "dropped": totals["records"] - kept,
+        "dropped": found["records"] - kept,
         "by_source": by_source,
-        "example_tokens": {f"p{p}": lengths[(len(lengths) - 1) * p // 100] for p in (0, 10, 50, 90, 100)}
-        if lengths
-        else {},
+        "example_tokens": {f"p{p}": int(ordered[(kept - 1) * p // 100]) for p in (0, 10, 50, 90, 100)},
     }
+
+
+def said(source: dict[str, Any]) -> str:
+    """The counts of one source as a sentence."""
+    dropped = ", ".join(f"{reason} {number:,}" for reason, number in sorted(source["dropped"].items()))
+    return (
+        f"{source['records']:,} records: {source['whole']:,} whole, {source['trimmed']:,} trimmed by "
+        f"{source['tokens_cut']:,} tokens, {source['records'] - source['kept']:,} dropped"
+        + (f" ({dropped})" if dropped else "")
+    )
 
 
 def check_kept(name: str, by_source: dict[str, dict[str, Any]], min_kept: float) -> None:
@@ -200,39 +238,31 @@ def check_kept(name: str, by_source: dict[str, dict[str, Any]], min_kept: float)
             )
 
 
-def ledger_row(one: Fitted, row: int, segment: int) -> dict[str, Any]:
-    """One line of the ledger; row and segment are -1 for a record that was dropped."""
-    return {
-        "record_id": one.record_id,
-        "source": one.source,
-        "source_row": one.source_row,
-        "packed_row": row,
-        "segment": segment,
-        "num_tokens": len(one.example) if one.example is not None else 0,
-        "tokens_cut": one.tokens_cut,
-        "reason": one.reason,
-    }
+def ledger_of(fitted: Sequence[Fitted]) -> pa.RecordBatch:
+    """Some lines of the ledger, before anybody knows the rows."""
+    lines = [
+        {
+            "record_id": one.record_id,
+            "source": one.source,
+            "source_row": one.source_row,
+            "num_tokens": len(one.example) if one.example is not None else 0,
+            "tokens_cut": one.tokens_cut,
+            "reason": one.reason,
+        }
+        for one in fitted
+    ]
+    return pa.RecordBatch.from_pylist(lines, pa.schema([field for field in LEDGER if field.name not in PLACES]))
 
 
-@contextlib.contextmanager
-def written(paths: dict[str, Path], shape: tuple[int, int]) -> Iterator[PackedArrays]:
-    """Four memory-mapped npy files of zeros to fill; they take their names together, and only if nothing failed.
-
-    Their room on the disk is taken first: a store to a mapped page that finds none would kill the process (SIGBUS).
-
-    Raises:
-      OSError: a full disk, with the file's name.
-    """
-    with contextlib.ExitStack() as stack:
-        arrays = {}
-        for name, path in paths.items():
-            temporary = stack.enter_context(atomic(path))
-            arrays[name] = np.lib.format.open_memmap(temporary, mode="w+", dtype=DTYPES[name], shape=shape)
-            with temporary.open("r+b") as f:
-                os.posix_fallocate(f.fileno(), 0, os.fstat(f.fileno()).st_size)
-        yield PackedArrays(**arrays)
-        for array in arrays.values():
-            array.flush()
+def placed(ledger: pa.Table, rows: Sequence[Sequence[int]]) -> pa.Table:
+    """The ledger with each record's packed row and segment; both are -1 for a record that was dropped."""
+    kept = np.flatnonzero(ledger["num_tokens"].to_numpy())
+    where = np.full((2, len(ledger)), -1, np.int32)
+    for row, members in enumerate(rows):
+        where[:, kept[members]] = np.full(len(members), row), np.arange(1, len(members) + 1)
+    for name, column in zip(PLACES, where, strict=True):
+        ledger = ledger.append_column(LEDGER.field(name), pa.array(column))
+    return ledger.select(LEDGER.names)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,13 +9,22 @@ from hypothesis import strategies as st
 from showwork.tokens.overlong import paragraphs, sentences, trim_trace
 
 
-def words(texts):
-    return [len(text.split()) for text in texts]
+def starts(text):
+    return [word.start() for word in re.finditer(r"\S+", text)]
+
+
+def words(text):
+    return len(starts(text))
 
 
 def trim(trace: str, room: int, least: int = 1, room_without_answer: int = 1000):
     return trim_trace(
-        trace, room=room, room_without_answer=room_without_answer, min_trace_tokens=least, count_tokens=words
+        trace,
+        room=room,
+        room_without_answer=room_without_answer,
+        min_trace_tokens=least,
+        count_tokens=words,
+        token_starts=starts,
     )
 
 
@@ -61,12 +72,32 @@ def test_trimming_cuts_one_gap_fits_and_cuts_no_more_than_needed(pieces, room, l
     if trimmed.trace is None:
         return
     kept = trimmed.trace
-    assert least <= words([kept])[0] <= room or kept == text
+    assert least <= words(kept) <= room or kept == text
     if kept != text:
         assert sentences(kept)[0] == sentences(text)[0]
         assert sentences(kept)[-1] == sentences(text)[-1]
-        assert words([text])[0] > room
+        assert words(text) > room
         assert set(sentences(kept)) <= set(sentences(text))
+
+
+@settings(max_examples=200, deadline=None)
+@given(sizes=st.lists(st.integers(1, 6), min_size=3, max_size=14), room=st.integers(1, 40), wrong=st.integers(0, 5))
+def test_the_fewest_middle_sentences_go_however_wrong_the_first_guess_is(sizes, room, wrong):
+    """`token_starts` may miss tokens: it says where to look first, the count decides."""
+    pieces = [" ".join([f"w{i}"] * n) + ". " for i, n in enumerate(sizes)]
+    text = "".join(pieces)
+    trimmed = trim_trace(
+        text, room=room, room_without_answer=1000, min_trace_tokens=1, count_tokens=words,
+        token_starts=lambda t: starts(t)[wrong:],
+    )  # fmt: skip
+    middle = (len(pieces) - 1) / 2
+    outward = sorted(range(1, len(pieces) - 1), key=lambda i: (abs(i - middle), -i))
+    fitting = (
+        "".join(p for i, p in enumerate(pieces) if i not in outward[:cut])
+        for cut in range(len(outward) + 1)
+        if sum(n for i, n in enumerate(sizes) if i not in outward[:cut]) <= room
+    )
+    assert trimmed.trace == next(fitting, None)
 
 
 @pytest.mark.parametrize("split", [paragraphs, sentences])

@@ -16,8 +16,10 @@ def test_a_row_is_what_the_picture_in_the_module_shows():
     into = arrays(1, 8)
     pack(
         [[0, 1]],
-        [np.array([2, 10, 11, 12]), np.array([2, 20, 21])],
-        [np.array([0, 0, 1, 1]), np.array([0, 0, 1])],
+        [
+            (np.array([2, 10, 11, 12]), np.array([0, 0, 1, 1], np.uint8)),
+            (np.array([2, 20, 21]), np.array([0, 0, 1], np.uint8)),
+        ],
         into,
     )
     assert into.tokens.tolist() == [[2, 10, 11, 12, 2, 20, 21, 0]]

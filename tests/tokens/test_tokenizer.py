@@ -69,6 +69,11 @@ def test_many_at_once_equals_one_at_a_time():
         np.testing.assert_array_equal(alone.trained, encoded.trained)
 
 
+def test_tokens_begin_where_the_text_of_each_begins():
+    assert ENCODER.token_starts("the é!").tolist() == [0, 3, 4, 4, 5]
+    assert len(ENCODER.token_starts("the é!")) == ENCODER.count_tokens(["the é!"])[0]
+
+
 def test_a_special_token_with_another_id_is_refused_with_both_ids(tmp_path):
     swapped = {**CONTROL, 106: "<end_of_turn>", 107: "<start_of_turn>"}
     folder = write_base(tmp_path / "base", swapped)

@@ -21,7 +21,7 @@ rule pack:
     priority: earlier_first
     conda:
         "../../envs/data.yaml"
-    threads: 2
+    threads: 64  # all that --cores gives: tokenizing is most of the work, and the bytes are the same at any number
     params:
         settings=settings("pack", "session"),
         code=code("pack"),
@@ -31,3 +31,4 @@ rule pack:
         "python -m showwork.pack --settings {params.settings:q} --log {log} --mix {input.mix} --base {input.base}"
         " --tokens {output.tokens} --loss-mask {output.loss_mask} --segment-ids {output.segment_ids}"
         " --positions {output.positions} --ledger {output.ledger} --manifest {output.manifest}"
+        " --threads {threads}"

@@ -7,6 +7,7 @@ Source  tokens/overlong.py says what is cut.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ def shortened(
     """
     empty, answered = encoder.encode_many([completion_segments("", ""), completion_segments("", record["answer"])])
     room = template["max_seq_length"] - len(prompt)
+    count_tokens = functools.cache(lambda text: encoder.count_tokens([text])[0])
+    token_starts = functools.cache(encoder.token_starts)
     # A trace's tokens beside its tags are not exactly its tokens alone: ask for less until the whole example fits.
     for slack in range(9):
         trimmed = trim_trace(
@@ -43,7 +46,8 @@ def shortened(
             room=room - len(answered) - slack,
             room_without_answer=room - len(empty),
             min_trace_tokens=template["min_trace_tokens"],
-            count_tokens=encoder.count_tokens,
+            count_tokens=count_tokens,
+            token_starts=token_starts,
         )
         if trimmed.trace is None:
             return None, trimmed.reason

@@ -15,12 +15,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 ANSWER_TOO_LONG = "answer_too_long"
 QUESTION_TOO_LONG = "question_too_long"
 TRACE_BELOW_MINIMUM = "trace_below_minimum"
 OVERLONG = "overlong"
 
-CountTokens = Callable[[Sequence[str]], list[int]]
+CountTokens = Callable[[str], int]
+TokenStarts = Callable[[str], Sequence[int]]
 
 _PARAGRAPH_END = re.compile(r"\n[^\S\n]*\n\s*")
 # A sentence ends at a stop (with closing quotes or brackets) before white space, an ideographic stop, or a line's end.
@@ -54,12 +57,18 @@ def sentences(text: str) -> list[str]:
 
 
 def trim_trace(
-    trace: str, *, room: int, room_without_answer: int, min_trace_tokens: int, count_tokens: CountTokens
+    trace: str,
+    *,
+    room: int,
+    room_without_answer: int,
+    min_trace_tokens: int,
+    count_tokens: CountTokens,
+    token_starts: TokenStarts,
 ) -> Trimmed:
     """Removes whole paragraphs, then sentences, from the middle of `trace` until it has at most `room` tokens.
 
-    >>> count = lambda texts: [len(t.split()) for t in texts]
-    >>> cut = dict(room_without_answer=9, min_trace_tokens=2, count_tokens=count)
+    >>> words = lambda text: [word.start() for word in re.finditer(r"\\S+", text)]
+    >>> cut = dict(room_without_answer=9, min_trace_tokens=2, count_tokens=lambda t: len(words(t)), token_starts=words)
     >>> trim_trace("a b\\n\\nc d\\n\\ne f", room=4, **cut).trace
     'a b\\n\\ne f'
     >>> trim_trace("a. b. c. d. e. f.", room=4, **cut).trace
@@ -71,6 +80,8 @@ def trim_trace(
     Args:
       room: tokens that a row leaves for the trace beside question, answer and template; may be negative.
       room_without_answer: the same if the answer were empty: tells whose length it is that does not fit.
+      count_tokens: decides what fits.
+      token_starts: at which character each token begins; it says where to look first, and may be slightly wrong.
     """
     if room_without_answer < min_trace_tokens:
         return Trimmed(None, QUESTION_TOO_LONG)
@@ -78,13 +89,18 @@ def trim_trace(
         return Trimmed(None, ANSWER_TOO_LONG)
     kept = trace
     for split in (paragraphs, sentences):
-        kept, tokens = _cut_middle(split(kept), room, min_trace_tokens, count_tokens)
+        pieces = split(kept)
+        if split is paragraphs and len(pieces) < 3:
+            continue  # there is none in the middle
+        kept, tokens = _cut_middle(pieces, room, min_trace_tokens, count_tokens, token_starts)
         if tokens <= room:
             return Trimmed(kept, "") if tokens >= min_trace_tokens else Trimmed(None, TRACE_BELOW_MINIMUM)
     return Trimmed(None, TRACE_BELOW_MINIMUM)
 
 
-def _cut_middle(pieces: list[str], room: int, least: int, count_tokens: CountTokens) -> tuple[str, int]:
+def _cut_middle(
+    pieces: list[str], room: int, least: int, count_tokens: CountTokens, token_starts: TokenStarts
+) -> tuple[str, int]:
     """The fewest middle pieces removed so that the rest has at most `room` tokens, or as many as `least` allows."""
     middle = (len(pieces) - 1) / 2
     # Where two pieces are equally far from the middle the later goes first: what sets the problem up is worth more.
@@ -96,10 +112,12 @@ def _cut_middle(pieces: list[str], room: int, least: int, count_tokens: CountTok
 
     @functools.cache
     def tokens_without(num_cut: int) -> int:
-        return count_tokens([without(num_cut)])[0]
+        return count_tokens(without(num_cut))
 
-    # Pieces counted apart say nearly how many cuts are needed; the count of the joined text decides.
-    lengths, tokens, num_cut = count_tokens(pieces), tokens_without(0), 0
+    # The tokens that begin in each piece say nearly how many cuts are needed; the count of the joined text decides.
+    starts, ends = np.asarray(token_starts("".join(pieces))), np.cumsum([len(piece) for piece in pieces])
+    lengths = np.diff(np.searchsorted(starts, ends), prepend=0)
+    tokens, num_cut = len(starts), 0
     while num_cut < len(outward) and tokens > room:
         tokens -= lengths[outward[num_cut]]
         num_cut += 1

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -35,6 +36,12 @@ class PackedArrays:
         return len(self.tokens)
 
 
+class Examples(Protocol):
+    """Examples by number: (ids, trained), [T] each. A list of pairs is one."""
+
+    def __getitem__(self, example: int, /) -> tuple[np.ndarray, np.ndarray]: ...
+
+
 DTYPES = {"tokens": np.int32, "loss_mask": np.uint8, "segment_ids": np.int32, "positions": np.int32}
 
 
@@ -50,17 +57,17 @@ def best_fit_decreasing(lengths: Sequence[int], capacity: int) -> list[list[int]
     Raises:
       ValueError: a length that is not in 1..capacity.
     """
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    sizes = np.asarray(lengths, np.int64)
+    for example in np.flatnonzero((sizes < 1) | (sizes > capacity))[:1]:
+        raise ValueError(
+            f"example {example} has {sizes[example]} tokens but a packed row takes 1 to {capacity}; "
+            "raise template.max_seq_length or choose another template.overlong"
+        )
+    order = np.argsort(-sizes, kind="stable").tolist()
     bins: list[list[int]] = []
     bins_with_free: list[list[int]] = [[] for _ in range(capacity + 1)]
     open_sizes = 0  # bit f is set while some bin has f free places
-    for example in order:
-        length = lengths[example]
-        if not 1 <= length <= capacity:
-            raise ValueError(
-                f"example {example} has {length} tokens but a packed row takes 1 to {capacity}; "
-                "raise template.max_seq_length or choose another template.overlong"
-            )
+    for example, length in zip(order, sizes[order].tolist(), strict=True):
         fitting = open_sizes >> length
         if fitting:
             free = length + (fitting & -fitting).bit_length() - 1
@@ -85,24 +92,34 @@ def shuffle_bins(bins: list[list[int]], seed: int) -> list[list[int]]:
     return sorted(bins, key=lambda members: hashlib.blake2b(f"{seed}:{members[0]}".encode(), digest_size=16).digest())
 
 
-def pack(
-    examples_per_row: Sequence[Sequence[int]],
-    ids: Sequence[np.ndarray],
-    trained: Sequence[np.ndarray],
-    into: PackedArrays,
-) -> None:
-    """Writes each row's examples one after the other into `into`, which starts out as zeros.
+def pack(examples_per_row: Sequence[Sequence[int]], examples: Examples, into: PackedArrays) -> None:
+    """Writes each row's examples one after the other into the first rows of `into`, and padding after them.
 
     Args:
       examples_per_row: for each of the rows, the numbers of its examples.
-      ids, trained: [T] of each example; `trained` is 1 where the token is a target.
+      into: [rows, L], contiguous.
     """
-    for row, members in enumerate(examples_per_row):
-        start = 0
+    length = into.tokens.shape[1]
+    places, nothing = np.arange(length, dtype=np.int32), np.zeros(length, np.uint8)
+    ids, trained, positions, segments, runs = [], [], [], [], []
+    for members in examples_per_row:
+        free = length
         for segment, example in enumerate(members, start=1):
-            stop = start + len(ids[example])
-            into.tokens[row, start:stop] = ids[example]
-            into.loss_mask[row, start:stop] = trained[example]
-            into.segment_ids[row, start:stop] = segment
-            into.positions[row, start:stop] = np.arange(stop - start)
-            start = stop
+            its_ids, its_trained = examples[example]
+            ids.append(its_ids)
+            trained.append(its_trained)
+            positions.append(places[: len(its_ids)])
+            segments.append(segment)
+            runs.append(len(its_ids))
+            free -= len(its_ids)
+        if free:
+            for pieces in (ids, trained, positions):
+                pieces.append(nothing[:free])
+            segments.append(0)
+            runs.append(free)
+    if runs:
+        rows = slice(len(examples_per_row))
+        np.concatenate(ids, out=into.tokens[rows].reshape(-1))
+        np.concatenate(trained, out=into.loss_mask[rows].reshape(-1))
+        np.concatenate(positions, out=into.positions[rows].reshape(-1))
+        into.segment_ids[rows] = np.repeat(np.array(segments, np.int32), runs).reshape(-1, length)

@@ -9,6 +9,7 @@ Source  the `tokenizers` library, whose matcher of added tokens also fires insid
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,11 @@ class Encoded:
         return len(self.ids)
 
 
+def one_core_a_call() -> None:
+    """From now on a call encodes on the core of its caller, for a stage whose own threads encode side by side."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
 class Encoder:
     """Turns segments into ids with one tokenizer. Deterministic, whatever the number of cores."""
 
@@ -51,7 +57,8 @@ class Encoder:
         names = {"<pad>", "<eos>", BOS, START_OF_TURN, END_OF_TURN}
         self.control_ids = {t.content: i for i, t in added.items() if t.special or t.content in names}
         # An unknown piece is what some tokenizers make of a rare character: a legitimate outcome of content.
-        self._forbidden = np.array(sorted(i for t, i in self.control_ids.items() if t != "<unk>"), np.int32)
+        self._forbidden = np.zeros(max([tokenizer.get_vocab_size(), *added]) + 1, bool)
+        self._forbidden[[i for t, i in self.control_ids.items() if t != "<unk>"]] = True
 
     @property
     def pad_id(self) -> int:
@@ -80,13 +87,18 @@ class Encoder:
         batch = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         content = []
         for text, encoding in zip(texts, batch, strict=True):
-            ids = np.array(encoding.ids, np.int32)
-            content.append(self._cut_open(text) if np.isin(ids, self._forbidden).any() else (ids, 0))
+            ids = np.fromiter(encoding.ids, np.int32, len(encoding))
+            content.append(self._cut_open(text) if self._forbidden[ids].any() else (ids, 0))
         return content
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Number of ids of each plain text."""
         return [len(ids) for ids, _ in self.encode_content(texts)]
+
+    def token_starts(self, text: str) -> np.ndarray:
+        """[T]: at which character of a plain text each of its tokens begins; a control string counts as one token."""
+        offsets = self.tokenizer.encode(text, add_special_tokens=False).offsets
+        return np.array([start for start, _ in offsets], np.int64)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, control tokens shown by name."""
@@ -95,7 +107,7 @@ class Encoder:
     def _cut_open(self, text: str) -> tuple[np.ndarray, int]:
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
-            if token in self._forbidden:
+            if self._forbidden[token]:
                 if end - start < 2:
                     raise ValueError(
                         f"tokenizer: the single character {text[start:end]!r} becomes the control token id {token}, so "
