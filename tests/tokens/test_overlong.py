@@ -81,14 +81,14 @@ def test_trimming_cuts_one_gap_fits_and_cuts_no_more_than_needed(pieces, room, l
 
 
 @settings(max_examples=200, deadline=None)
-@given(sizes=st.lists(st.integers(1, 6), min_size=3, max_size=14), room=st.integers(1, 40), wrong=st.integers(0, 5))
+@given(sizes=st.lists(st.integers(1, 6), min_size=3, max_size=14), room=st.integers(1, 40), wrong=st.integers(-9, 9))
 def test_the_fewest_middle_sentences_go_however_wrong_the_first_guess_is(sizes, room, wrong):
-    """`token_starts` may miss tokens: it says where to look first, the count decides."""
+    """`token_starts` may miss tokens or see more than there are: it says where to look first, the count decides."""
     pieces = [" ".join([f"w{i}"] * n) + ". " for i, n in enumerate(sizes)]
     text = "".join(pieces)
     trimmed = trim_trace(
         text, room=room, room_without_answer=1000, min_trace_tokens=1, count_tokens=words,
-        token_starts=lambda t: starts(t)[wrong:],
+        token_starts=lambda t: [*starts(t)[max(wrong, 0) :], *[len(t) - 1] * -wrong],
     )  # fmt: skip
     middle = (len(pieces) - 1) / 2
     outward = sorted(range(1, len(pieces) - 1), key=lambda i: (abs(i - middle), -i))
