@@ -41,7 +41,7 @@ rule data:
 rule plan:
     """What every session's training will cost; nothing is trained."""
     input:
-        collect("results/plan/{session}.txt", session=SESSIONS),
+        collect("results/plan/{session}.txt", session=BY_METHOD["sft"]),
 
 
 # ---- stages ------------------------------------------------------------------

@@ -25,6 +25,8 @@ rule train:
         "logs/train/{session}.log",
     benchmark:
         "logs/benchmarks/train/{session}.tsv"
+    wildcard_constraints:
+        session=one_of(BY_METHOD["sft"]),
     priority: earlier_first
     conda:
         "../../envs/train.yaml"
@@ -34,10 +36,51 @@ rule train:
     params:
         settings=settings("train", "session"),
         code=code("train"),
-        start=lambda wildcards, input: f"--start {input.start}" if input.start else "",
+        start=start_option,
+        local=start_content,
     message:
         "Train {wildcards.session}."
     shell:
         "python -m showwork.train --settings {params.settings:q} --log {log} --pack {input.pack} --base {input.base}"
+        " {params.start} --work work/train --adapter {output.adapter} --history {output.history}"
+        " --manifest {output.manifest}"
+
+
+# Takes:  a session's records as prompts, the base, the session it starts from, the same certificate.
+# Leaves: results/train/<session>/ as above; the history has a line for each batch of rollouts.
+rule grpo:
+    """Train one session on rewards for its own rollouts; resumes by itself after an interruption."""
+    input:
+        mix="results/mix/{session}/manifest.json",
+        records=ancient("results/mix/{session}/train.parquet"),
+        base="results/download/base.json",
+        disjoint="results/mix/{session}/disjoint.json",
+        start=start_adapter,
+    output:
+        adapter="results/train/{session}/adapter/adapter.safetensors",
+        history="results/train/{session}/history.jsonl",
+        manifest="results/train/{session}/manifest.json",
+    log:
+        "logs/train/{session}.log",
+    benchmark:
+        "logs/benchmarks/train/{session}.tsv"
+    wildcard_constraints:
+        session=one_of(BY_METHOD["grpo"]),
+    priority: earlier_first
+    conda:
+        "../../envs/train.yaml"
+    threads: 64
+    resources:
+        gpu=1,
+    params:
+        settings=settings("grpo", "session"),
+        code=code("grpo"),
+        start=start_option,
+        local=start_content,
+        rewards=reward_code,
+    message:
+        "Train {wildcards.session} on rewards for what it writes."
+    shell:
+        "python -m showwork.grpo --settings {params.settings:q} --log {log} --mix {input.mix} --base {input.base}"
         " {params.start} --work work/train --adapter {output.adapter} --history {output.history}"
         " --manifest {output.manifest}"

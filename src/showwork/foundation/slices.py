@@ -179,19 +179,35 @@ def pack(config: Config, session: str) -> Config:
     return {"name": session, "seed": config["seed"], "template": config["template"]}
 
 
+def method(config: Config, session: str) -> str:
+    """How a session trains: sft or grpo."""
+    return {**config["train"], **config["sessions"][session].get("train", {})}["method"]
+
+
 def train(config: Config, session: str) -> Config:
-    """How a session trains: `train` with the session's own keys over it."""
+    """How a session trains: `train` with the session's own keys over it; `grpo` only where that is the method."""
     own = config["sessions"][session].get("train", {})
     merged = {**config["train"], **own}
-    if isinstance(own.get("adapter"), dict) and isinstance(config["train"].get("adapter"), dict):
-        merged["adapter"] = {**config["train"]["adapter"], **own["adapter"]}
+    for block in ("adapter", "grpo"):
+        if isinstance(own.get(block), dict) and isinstance(config["train"].get(block), dict):
+            merged[block] = {**config["train"][block], **own[block]}
     seed = config["seed"] if merged.get("seed") is None else merged["seed"]
+    unread = {"seed"} if merged["method"] == "grpo" else {"seed", "grpo"}
     return {
         "name": session,
         "seed": seed,
         "dtype": config["model"]["dtype"],
         "max_seq_length": config["template"]["max_seq_length"],
-        "train": {k: v for k, v in merged.items() if k != "seed"},
+        "train": {k: v for k, v in merged.items() if k not in unread},
+    }
+
+
+def grpo(config: Config, session: str) -> Config:
+    """How a session trains on rewards: as `train`, and how its prompts are worded and its answers compared."""
+    return {
+        **train(config, session),
+        "system_prompt": config["template"]["system_prompt"],
+        "answer_match_max_characters": config["evaluate"]["answer_match_max_characters"],
     }
 
 
