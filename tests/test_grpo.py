@@ -162,6 +162,17 @@ def test_a_finished_training_is_not_trained_again_and_another_starts_from_it(fol
     assert history("results/next")[0]["kl"] > 1e-4, "the reference is the base, which the start has left"
 
 
+def test_without_a_penalty_and_a_reference_nothing_is_said_of_them_and_equal_groups_cost_nothing(folder):
+    chosen = settings(kl=0.0, reference=None, rewards={"answer": 1.0}, resample=0, max_steps=4)
+    assert run(chosen, out="results/dull", work="work/dull") == 0
+    for line in history("results/dull"):
+        assert "kl" not in line
+        assert (line["reward"], line["same_reward_groups"], line["tokens"]) == (0, 1, 0)
+        assert (line["loss"], line["entropy"], line["clip_share"]) == (0, None, None)
+    adapter = load_file("results/dull/adapter/adapter.safetensors")
+    assert not any(array.any() for name, array in adapter.items() if "lora_B" in name)
+
+
 def test_an_edit_of_the_users_reward_is_another_training(folder):
     before = json.loads(Path("results/train/s/manifest.json").read_text())
     own = Path("own_rewards.py")

@@ -141,9 +141,9 @@ def run(
         for update in range(updates):
             state, numbers = learner.update(state, frozen, batch.micros, first=update == 0)
             told.append(numbers)
-        numbers = jax.device_get(told[-1]) | totals(told, batch, with_reference=reference is not None)
+        found = told_of(told, batch, with_reference=reference is not None)
         seconds = {"rollout": np.float32(written - started), "update": np.float32(time.monotonic() - written)}
-        return state, numbers | {"seconds": seconds}
+        return state, found | {"seconds": seconds}
 
     def report(done: int, numbers: dict[str, Any]) -> None:
         seconds = numbers.pop("seconds")
@@ -183,12 +183,15 @@ def run(
         place.close()
 
 
-def totals(told: Sequence[dict[str, Any]], batch: Batch, *, with_reference: bool) -> dict[str, Any]:
-    """The batch's own numbers, and the tokens of all its updates; `kl` of the first update is that of the rollouts."""
-    first = jax.device_get(told[0])
-    kl = {"kl": first["kl"]} if with_reference else {}
-    summed = {name: np.int64(sum(int(n[name]) for n in told)) for name in ("tokens", "loss_tokens")}
-    return {"entropy": first["entropy"], **summed, **kl, **batch.numbers}
+def told_of(told: Sequence[dict[str, Any]], batch: Batch, *, with_reference: bool) -> dict[str, Any]:
+    """The numbers of a batch: loss, gradient and clip share of its last update, tokens of all its updates; entropy and distance
+    from the reference as they were when the rollouts were written."""
+    updates: list[dict[str, Any]] = jax.device_get(list(told))
+    numbers = updates[-1] | {name: updates[0][name] for name in ("entropy", "kl")}
+    if not with_reference:
+        del numbers["kl"]
+    summed = {name: np.int64(sum(int(u[name]) for u in updates)) for name in ("tokens", "loss_tokens")}
+    return {**numbers, **summed, **batch.numbers}
 
 
 def leave(

@@ -196,6 +196,12 @@ def lead(settings: Settings, trained: Mapping[str, Any], pack: Mapping[str, Any]
     """What the first sentence stands on, in one line."""
     counts = pack["counts"]
     start = settings["start_from"]
+    if trained["settings"]["train"]["method"] == "grpo":
+        return (
+            f"Trained from {settings['base'] if start == 'base' else start} on rewards for what it wrote to "
+            f"{count(trained['counts']['prompts'])} questions, {count(trained['counts']['rollout_tokens'])} tokens of "
+            f"rollouts, in {count(trained['counts']['steps'])} steps."
+        )
     return (
         f"Trained from {settings['base'] if start == 'base' else start} on {count(counts['examples'])} records of "
         f"{count(len(counts['by_source']))} sources, packed into {count(counts['rows'])} rows, in "

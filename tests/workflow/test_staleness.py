@@ -123,6 +123,7 @@ CASES: dict[str, tuple[Callable[[Path], Any], set[Job]]] = {
         config(lambda c: c["train"].update(beta1=c["train"]["beta2"], beta2=c["train"]["beta1"])),
         TRAIN_ONWARD | {("plan_session", s) for s in SESSIONS},
     ),
+    "rollouts of a group, which no session reads": (config(lambda c: c["train"]["grpo"].update(group_size=16)), set()),
     "learning rate written as text": (config(lambda c: c["train"].update(learning_rate="2e-5")), set()),
     "system prompt": (
         config(lambda c: c["template"].update(system_prompt="Think.")),

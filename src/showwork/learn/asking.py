@@ -159,6 +159,7 @@ class Teacher:
         )
 
     def _micros(self, groups: Sequence[_Group], rows: int) -> list[dict[str, np.ndarray]]:
+        """Groups of equal rewards count in the shares but, without a penalty, have no gradient: they are left out."""
         how = self._how
         gained = advantages(np.stack([g.rewards for g in groups]), scale_by_std=how["scale_by_std"]).reshape(-1)
         rollouts = [rollout for group in groups for rollout in group.rollouts]
@@ -166,7 +167,15 @@ class Teacher:
         lengths = np.array([len(rollout.ids) for rollout in rollouts])
         counted = np.array([rollout.stopped or not how["mask_overlong"] for rollout in rollouts])
         share = shares(lengths, counted, how["aggregate"], how["max_new_tokens"])
-        return micro_batches(prompts, rollouts, gained, share, length=self._length, rows=rows)
+        taught = [i for i in range(len(rollouts)) if how["kl"] or not groups[i // how["group_size"]].alike]
+        return micro_batches(
+            [prompts[i] for i in taught],
+            [rollouts[i] for i in taught],
+            gained[taught],
+            share[taught],
+            length=self._length,
+            rows=rows,
+        )
 
 
 @dataclass(frozen=True)

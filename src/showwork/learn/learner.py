@@ -54,7 +54,7 @@ class Learner:
         def finish(state: Tree, carry: Tree) -> tuple[Tree, dict[str, jax.Array]]:
             value, sums, gradient = carry
             after, numbers = applied(state, value, gradient, optimizer, rate, made.train["clip_norm"])
-            written = jnp.maximum(sums["written"], 1)
+            written = jnp.where(sums["written"] > 0, sums["written"], jnp.nan)  # a batch may have nothing to learn from
             means = {name: sums[name] / written for name in ("kl", "entropy")} | {
                 "clip_share": sums["clipped"] / written
             }
