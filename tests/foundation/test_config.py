@@ -230,6 +230,6 @@ def test_shipped_config_shows_every_key_of_the_schema(tmp_path: Path) -> None:
     """Every default in the schema equals what config.yaml ships, so that the two cannot drift apart."""
     config = check(tmp_path)
     schema = yaml.safe_load(SCHEMA.read_text())["properties"]
-    for block in ("template", "mix", "evaluate", "export"):
+    for block in ("template", "mix", "evaluate", "verdict", "export"):
         assert set(config[block]) == set(schema[block]["properties"]), block
     assert set(config["train"]) == set(yaml.safe_load(SCHEMA.read_text())["$defs"]["train"]["properties"])

@@ -12,7 +12,7 @@ OVERLAY = """
 sessions:
   session3: {start_from: %s, train: {method: grpo, grpo: {reference: %s, rewards: {"mine.pay:short": 1.0}}}}
 """
-AFTER = {(rule, "session3") for rule in ("grpo", "evaluate", "export", "report")}
+AFTER = {(rule, "session3") for rule in ("grpo", "evaluate", "verdict", "export", "report")}
 
 
 def overlay(repo: Path, start: str = "session1", reference: str = "start") -> Path:

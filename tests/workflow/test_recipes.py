@@ -7,9 +7,17 @@ from pathlib import Path
 import pytest
 from dag import REPO, plan
 
+from showwork.learn.verdict import FALLBACKS
+from showwork.verdict import command_of
+
 RECIPES = REPO / "workflow/recipes"
 ALONE = sorted(path for path in RECIPES.glob("*.yaml") if path.name != "demo.yaml")
-TARGET = {"grpo-polish": ("session3", "grpo")}
+TARGET = {
+    "grpo-polish": ("session3", "grpo"),
+    "grpo-from-base": ("session3", "grpo"),
+    "more-epochs": ("session1", "train"),
+    "quality-filter": ("session1", "train"),
+}
 """Which session a recipe is about, and the rule that trains it."""
 
 
@@ -32,3 +40,13 @@ def test_its_twin_plans_over_the_demo(recipe: Path, tmp_path: Path) -> None:
     session, rule = TARGET[recipe.stem]
     layers = (RECIPES / "demo.yaml", recipe, RECIPES / "demo" / recipe.name)
     assert (rule, session) in plan(REPO, session, workdir=tmp_path, overlays=layers)
+
+
+def test_the_verdict_names_recipes_that_exist_and_the_session_that_they_are_about() -> None:
+    for fallback in FALLBACKS:
+        command = command_of(fallback)
+        assert (command is None) is (fallback == "none")
+        if command:
+            recipe = REPO / command.split()[-1]
+            assert recipe in ALONE
+            assert command in header(recipe)

@@ -92,6 +92,7 @@ def session_target(session):
         f"results/mix/{session}/train.parquet",
         f"results/train/{session}/adapter/adapter.safetensors",
         f"results/evaluate/{session}/metrics.json",
+        f"results/verdict/{session}.json",
         f"results/export/{session}/certificate.json",
     ]
     if CONFIG["sessions"][session]["publish"]:

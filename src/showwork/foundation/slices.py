@@ -223,6 +223,11 @@ def evaluate(config: Config, model: str) -> Config:
     }
 
 
+def verdict(config: Config, session: str) -> Config:
+    """From where on a session underperforms."""
+    return {"name": session, "verdict": config["verdict"]}
+
+
 def export(config: Config, session: str) -> Config:
     """What is handed on, and how exactly it must agree."""
     return {
