@@ -82,3 +82,18 @@ def test_a_folder_to_start_from_is_read_by_content(repo: Path) -> None:
     assert plan(repo, "session3", overlays=layers) == {}
     (repo / "mine/adapter/adapter_model.safetensors").write_bytes(b"2")
     assert set(plan(repo, "session3", overlays=layers)) == AFTER
+
+
+def test_what_the_verdict_chooses_is_planned_once_whatever_it_will_be(tmp_path: Path) -> None:
+    repo = copy_repo(tmp_path / "repo")
+    file = repo / "auto.yaml"
+    file.write_text("sessions: {session3: {train: {method: auto}}}\n")
+    jobs = set(plan(repo, "session3", overlays=(file,)))
+    assert {("auto", "session3"), ("verdict", "session2"), ("pack", "session2"), ("mix", "session3")} <= jobs
+    assert not {("train", "session3"), ("grpo", "session3"), ("verdict", "session1")} & jobs
+    finish(repo, "session3", overlays=(file,))
+    assert plan(repo, "session3", overlays=(file,)) == {}
+    grpo = repo / "src/showwork/grpo.py"
+    grpo.write_text(grpo.read_text() + "\nEDITED = 1\n")
+    after = {(rule, "session3") for rule in ("auto", "evaluate", "verdict", "export", "report")}
+    assert set(plan(repo, "session3", overlays=(file,))) == after

@@ -40,7 +40,7 @@ SESSIONS = list(CONFIG["sessions"])
 SAMPLES = list(CONFIG["samples"])
 BY_METHOD = {
     method: [s for s in SESSIONS if slices.method(CONFIG, s) == method]
-    for method in ("sft", "grpo")
+    for method in ("sft", "grpo", "auto")
 }
 
 # Every shell command finds the package, installed or not, and the interpreter that runs Snakemake.
@@ -113,22 +113,27 @@ def one_of(names):
     return "|".join(names) or "(?!)"
 
 
+def start_of(wildcards):
+    """The session that this one starts from."""
+    return CONFIG["sessions"][wildcards.session]["start_from"]
+
+
 def start_adapter(wildcards):
     """Manifest of the session that this one continues from; nothing when it starts from the base or a folder."""
-    start = CONFIG["sessions"][wildcards.session]["start_from"]
+    start = start_of(wildcards)
     return f"results/train/{start}/manifest.json" if start in SESSIONS else []
 
 
 def start_option(wildcards, input):
     """The command line's --start."""
-    start = CONFIG["sessions"][wildcards.session]["start_from"]
+    start = start_of(wildcards)
     return "" if start == "base" else f"--start {quote(str(input.start or start))}"
 
 
 def start_content(wildcards):
     """Digest of the folders from elsewhere that a session starts from or is held against, so that an edit is noticed."""
-    named = [CONFIG["sessions"][wildcards.session]["start_from"]]
-    how = slices.train(CONFIG, wildcards.session)["train"].get("grpo")
+    named = [start_of(wildcards)]
+    how = slices.rewarded(CONFIG, wildcards.session)
     named += [how["reference"] or "base"] if how else []
     return {
         name: fingerprint(Path(name), ["*.safetensors", "*config.json"])
@@ -139,7 +144,7 @@ def start_content(wildcards):
 
 def reward_code(wildcards):
     """Hash of the user's own reward functions, which count as code."""
-    how = slices.train(CONFIG, wildcards.session)["train"]["grpo"]
+    how = slices.rewarded(CONFIG, wildcards.session)
     return {path: user_code(path) for path in sorted(how["rewards"]) if ":" in path}
 
 

@@ -216,7 +216,13 @@ def _crossed(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
         train = {**config["train"], **session.get("train", {})}
         if (train.get("epochs") is None) == (train.get("max_steps") is None):
             yield ("sessions", name, "train"), "expected either epochs or max_steps, the other null"
-        if train["method"] == "grpo":
+        if train["method"] == "auto" and session["start_from"] not in sessions:
+            yield (
+                ("sessions", name, "train", "method"),
+                f"is auto, which reads the verdict on the session that start_from names, but that is "
+                f"{session['start_from']!r}; start from a session, or choose sft or grpo",
+            )
+        if train["method"] in ("grpo", "auto"):
             own = {**config["train"]["grpo"], **session.get("train", {}).get("grpo", {})}
             yield from _grpo_problems(("sessions", name, "train"), train, own)
     yield from _overlaps(samples, sessions)

@@ -180,14 +180,17 @@ def pack(config: Config, session: str) -> Config:
 
 
 def method(config: Config, session: str) -> str:
-    """How a session trains: sft or grpo."""
+    """How a session trains: sft, grpo or auto."""
     return {**config["train"], **config["sessions"][session].get("train", {})}["method"]
 
 
-def train(config: Config, session: str) -> Config:
-    """How a session trains: `train` with the session's own keys over it; `grpo` only where that is the method."""
+def train(config: Config, session: str, method: str | None = None) -> Config:
+    """How a session trains: `train` with the session's own keys over it; `grpo` only where that is the method.
+
+    `method`, where given, stands in place of the session's own.
+    """
     own = config["sessions"][session].get("train", {})
-    merged = {**config["train"], **own}
+    merged = {**config["train"], **own, **({"method": method} if method else {})}
     for block in ("adapter", "grpo"):
         if isinstance(own.get(block), dict) and isinstance(config["train"].get(block), dict):
             merged[block] = {**config["train"][block], **own[block]}
@@ -202,10 +205,20 @@ def train(config: Config, session: str) -> Config:
     }
 
 
+def rewarded(config: Config, session: str) -> Config | None:
+    """The block `grpo` of a session that reads it."""
+    return None if method(config, session) == "sft" else train(config, session, "grpo")["train"]["grpo"]
+
+
+def auto(config: Config, session: str) -> Config:
+    """Everything that a session may come to, once the verdict on the one it starts from is known."""
+    return {"name": session, "sft": train(config, session, "sft"), "grpo": grpo(config, session)}
+
+
 def grpo(config: Config, session: str) -> Config:
     """How a session trains on rewards: as `train`, and how its prompts are worded and its answers compared."""
     return {
-        **train(config, session),
+        **train(config, session, "grpo"),
         "system_prompt": config["template"]["system_prompt"],
         "answer_match_max_characters": config["evaluate"]["answer_match_max_characters"],
     }

@@ -39,7 +39,7 @@ REWARD_CURVES = (
 
 def curves_of(history: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str, str, str], ...]:
     """What is drawn of a history: (name, field, title, text)."""
-    return REWARD_CURVES if "reward" in history[0] else CURVES
+    return REWARD_CURVES if history and "reward" in history[0] else CURVES
 
 
 def curves(
@@ -99,6 +99,8 @@ def training_section(
 
 def went(history: Sequence[Mapping[str, Any]], last: Sequence[Mapping[str, Any]]) -> str:
     """Where the quantity that is trained for began and ended: the reward of rollouts, or the loss."""
+    if not history:
+        return "nothing was trained: the adapter is the one it started from."
     if "reward" in history[0]:
         mean = sum(line["reward"] for line in last) / len(last)
         return (
