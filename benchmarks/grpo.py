@@ -2,7 +2,7 @@
 
 Takes:  the repository, installed.
 Leaves: benchmarks/results/<date>-grpo-<bars>.json and a line a seed; exit status 1 when a bar is missed.
-    moves   session 3 is paid for its form and for every token it does not write, 40 updates: the mean length of its held-out
+    moves   session 3 is paid for its form and for every token it does not write, 30 updates: the mean length of its held-out
             completions falls by at least 30 %, and at least 95 % stay well formed
     polish  workflow/recipes/grpo-polish.yaml, its demo-sized twin: right answers rise by at least 5 points on average, p < 0.05 in
             at least 3 of 5 seeds (paired bootstrap), at least 95 % well formed, at most 2 % looping, at most 6 minutes each
@@ -43,7 +43,7 @@ sessions:
       schedule: constant
       warmup_steps: 2
       epochs: null
-      max_steps: 40
+      max_steps: 30
       beta2: 0.95
       remat: none
       grpo:
