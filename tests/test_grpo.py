@@ -141,6 +141,13 @@ def test_all_weights_can_be_trained_on_rewards(folder):
     assert lines[-1]["kl"] > 0
 
 
+def test_all_weights_start_from_the_folder_of_a_merged_model(folder):
+    name, chosen = "adapter/adapter.safetensors", settings(adapter=None, max_steps=2)
+    assert run(chosen, "--start", "base", out="results/merged", work="work/merged") == 0
+    assert run(chosen, out="results/plain", work="work/plain") == 0
+    assert sha256_file(Path("results/merged") / name) == sha256_file(Path("results/plain") / name)
+
+
 def test_a_training_starts_from_a_peft_folder_as_from_the_session_itself(folder):
     peft = folder / "peft"
     peft.mkdir()
