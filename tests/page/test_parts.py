@@ -160,10 +160,10 @@ def test_a_session_that_learns_from_rewards_shows_them_and_not_its_loss():
     }  # fmt: skip
     counts = {"steps": 3, "tokens": 30, "loss_tokens": 9, "parameters": 5}
     section = training_section(history, [], {"counts": counts, "settings": {"train": chosen}}, None)
-    assert (
-        "the reward of its own rollouts went from 0.100 to 0.300, the mean of the last 1 batches."
-        in section["sentence"]
+    said = (
+        "the reward of its own rollouts went from 0.100, the mean of the first 1 batches, to 0.300, that of the last 1."
     )
+    assert said in section["sentence"]
     assert section["caption"].startswith("What happened; 16 prompts x 8 rollouts a batch, linear schedule from 0.001")
 
 
