@@ -119,7 +119,7 @@ def missed(bars: str, seeds: dict[int, dict[str, Any]]) -> list[str]:
             found.append(f"seed {seed}: {got['well_formed']:.1%} well formed, expected at least 95 %")
         if got["looping"] > 0.02:
             found.append(f"seed {seed}: {got['looping']:.1%} looping, expected at most 2 %")
-        if bars == "moves" and abs(got["change"]) < 0.3 * got["before"]:
+        if bars == "moves" and -got["change"] < 0.3 * got["before"]:
             found.append(f"seed {seed}: length {got['before']:.1f} to {got['after']:.1f}, expected 30 % less")
         if bars == "polish" and got["cost"]["wall_s"] > WITHIN_S:
             found.append(f"seed {seed}: {got['cost']['wall_s']:.0f} s, expected at most {WITHIN_S}")
