@@ -31,9 +31,10 @@ lint: $(VENV)/installed
 	$(BIN)/snakemake --lint
 	$(BIN)/snakemake --lint --configfile workflow/recipes/demo.yaml
 
-# The longer proofs: three training seeds of the demo, results under benchmarks/results/.
+# The longer proofs: three training seeds of the demo, a session on rewards; results under benchmarks/results/.
 campaign: $(VENV)/installed
 	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python benchmarks/grpo.py moves
 
 $(VENV)/installed: pyproject.toml envs/constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-# The plan, in the order the data flows: download → sample → standardize → mix → pack → train → evaluate → export → report.
+# The plan, in the order the data flows: download → sample → standardize → mix → pack → train → evaluate → verdict → export → report.
 #
 #   snakemake --cores 8 session1        build everything session 1 needs that is missing or stale
 #   snakemake -n session1               only say what would run, and why
@@ -41,7 +41,7 @@ rule data:
 rule plan:
     """What every session's training will cost; nothing is trained."""
     input:
-        collect("results/plan/{session}.txt", session=SESSIONS),
+        collect("results/plan/{session}.txt", session=BY_METHOD["sft"]),
 
 
 # ---- stages ------------------------------------------------------------------
@@ -55,5 +55,6 @@ include: "workflow/rules/pack.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/verdict.smk"
 include: "workflow/rules/export.smk"
 include: "workflow/rules/report.smk"

@@ -35,6 +35,8 @@ FILE_MODULES = {
     "model.tensors": "weights",
     "model.params": "weights",
     "learn.checkpoint": "checkpoints, history, the lock",
+    "learn.start": "the adapter or model that a session starts from",
+    "learn.leave": "a trained session's outputs",
     "learn.device": "what the machine says of itself",
 }
 

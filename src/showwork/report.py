@@ -196,6 +196,14 @@ def lead(settings: Settings, trained: Mapping[str, Any], pack: Mapping[str, Any]
     """What the first sentence stands on, in one line."""
     counts = pack["counts"]
     start = settings["start_from"]
+    if not trained["counts"]["steps"]:
+        return f"Nothing was trained: the verdict on {start} asked for nothing that this session could do, so its adapter is handed on."
+    if trained["settings"]["train"]["method"] == "grpo":
+        return (
+            f"Trained from {settings['base'] if start == 'base' else start} on rewards for what it wrote to "
+            f"{count(trained['counts']['prompts'])} questions, {count(trained['counts']['rollout_tokens'])} tokens of "
+            f"rollouts, in {count(trained['counts']['steps'])} steps."
+        )
     return (
         f"Trained from {settings['base'] if start == 'base' else start} on {count(counts['examples'])} records of "
         f"{count(len(counts['by_source']))} sources, packed into {count(counts['rows'])} rows, in "

@@ -13,33 +13,31 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
-from showwork.foundation.files import atomic, canonical, write_json
+from showwork.foundation.files import canonical, write_json
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
 from showwork.foundation.provenance import code_version
 from showwork.foundation.stage import Say, StageExit, run_stage
-from showwork.learn.checkpoint import Checkpoints, History, environment, only_trainer
+from showwork.learn.checkpoint import environment, only_trainer
 from showwork.learn.data import Order, batch
 from showwork.learn.device import compile_cache, keep_freed_memory, matmul_speed, memory_for_activations
 from showwork.learn.flops import useful, work_of
 from showwork.learn.health import relative_change, share_moved
+from showwork.learn.leave import leave_trained
 from showwork.learn.loop import Interrupted, listening, train
 from showwork.learn.mesh import KINDS, Devices
 from showwork.learn.pace import Pace
+from showwork.learn.resume import Resumable
 from showwork.learn.session import Session, micro_rows, session
-from showwork.model.lora import from_peft, to_peft
-from showwork.model.params import HF_NAMES, load_params, read_config, save_params
+from showwork.learn.start import adapter_facts, digest_of, inputs_of, starting_point
+from showwork.model.params import HF_NAMES, read_config
 from showwork.tokens.base import base_digest, base_folder
 from showwork.tokens.packing import DTYPES, PackedArrays
 from showwork.tokens.tokenizer import tokenizer_digest
@@ -51,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The command line beside --settings and --log."""
     parser.add_argument("--pack", type=Path, required=True, help="manifest of the packed rows")
     parser.add_argument("--base", type=Path, required=True, help="manifest of the base")
-    parser.add_argument("--start", type=Path, help="manifest of the session to start from; none: the base itself")
+    parser.add_argument("--start", type=Path, help="manifest of a session, or a folder; none: the base itself")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints; not an output")
     for name in ("adapter", "history", "manifest"):
         parser.add_argument(f"--{name}", type=Path, required=True)
@@ -79,7 +77,7 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
         if others:
             say(f"{home.parent} also holds checkpoints of other settings, data or code: {', '.join(others)}")
 
-        frozen, trainable = starting_point(args, made, folder)
+        frozen, trainable = starting_point(args.start, made, folder)
         devices = Devices(args.mesh)
         micro = rows_at_a_time(made, devices, args.micro_rows)
         state = run(made, frozen, trainable, packed, parts["rows"], home, devices, micro, interrupted, say)
@@ -117,50 +115,8 @@ def identity_parts(args: argparse.Namespace, settings: dict[str, Any], made: Ses
         "settings": {**settings, "train": {**chosen, "rows_per_step": made.rows_per_step}},
         "rows": hashlib.sha256(canonical(rows).encode()).hexdigest(),
         "base": base_digest(args.base),
-        "start": read_manifest(args.start)["files"]["adapter"]["sha256"] if args.start else None,
+        "start": digest_of(args.start),
         "code": code_version("showwork.train"),
-    }
-
-
-def starting_point(args: argparse.Namespace, made: Session, folder: Path) -> tuple[Any, Any]:
-    """(frozen, trainable): the base and an adapter, or nothing and all weights.
-
-    Raises:
-      ValueError: an earlier session's adapter of another shape or scale than this session trains.
-    """
-    params = load_params(folder, made.cfg, made.params_dtype)
-    if not args.start:
-        return (None, params) if made.full else (params, made.fresh_adapter())
-    about = read_manifest(args.start)["adapter"]
-    ours = adapter_facts(made)
-    if about != ours:
-        differing = ", ".join(
-            f"{key} {about.get(key)} there, {ours[key]} here" for key in ours if about.get(key) != ours[key]
-        )
-        raise ValueError(
-            f"train: this session starts from {args.start}, whose adapter is of another kind: {differing}; give both "
-            "sessions the same train.adapter"
-        )
-    path = read_checked(args.start, "adapter")
-    if made.full:
-        with tempfile.TemporaryDirectory() as whole:
-            (Path(whole) / "model.safetensors").symlink_to(path.resolve())
-            return None, load_params(whole, made.cfg, made.params_dtype)
-    return params, from_peft(load_file(path), made.cfg)
-
-
-def adapter_facts(made: Session) -> dict[str, Any]:
-    """What a reader of the adapter's tensors must know beside them."""
-    if made.full:
-        return {"kind": "full"}
-    adapter = made.train["adapter"]
-    return {
-        "kind": "lora",
-        "rank": adapter["rank"],
-        "alpha": adapter["alpha"],
-        "rslora": adapter["rslora"],
-        "scale": made.scale,
-        "targets": [HF_NAMES[module] for module in made.modules],
     }
 
 
@@ -179,27 +135,9 @@ def run(
     """From the newest valid checkpoint, or from the start, to the last step."""
     order = Order(len(packed), made.rows_per_step, rows, made.seed)
     here = environment(micro_rows=micro, remat=made.train["remat"], mesh=devices.kind)
-    history, timing = History(home / "history.jsonl"), History(home / "timing.jsonl")
-    checkpoints = Checkpoints(home / "checkpoints")
+    place = Resumable(home, here, say)
     begun = None if made.full else jax.tree.map(np.array, trainable)
-    state, start = made.initial_state(trainable), 0
-
-    def accept(cursor: dict[str, Any]) -> str | None:
-        return None if history.cut_back(cursor["history"]) else "history.jsonl no longer begins as it did then"
-
-    found = checkpoints.restore(state, accept, say)
-    if found:
-        state, cursor = found
-        start = cursor["step"]
-        say(f"goes on after step {start:,} of {made.steps:,}")
-        for key in sorted(here):
-            if here[key] != cursor["environment"].get(key):
-                say(
-                    f"warning: {key} was {cursor['environment'].get(key)!r} when the checkpoint was written and is "
-                    f"{here[key]!r} now: the result will be as good, but not equal bit for bit"
-                )
-    else:
-        history.cut_back(None)
+    state, start = place.restore(made.initial_state(trainable), made.steps)
     say(
         f"{len(packed):,} packed rows, {made.steps:,} steps of {made.rows_per_step} rows ({micro} at a time), "
         f"{order.steps_per_epoch:,} steps an epoch, {sum(leaf.size for leaf in jax.tree.leaves(trainable)):,} parameters trained "
@@ -221,13 +159,10 @@ def run(
 
     def report(done: int, numbers: dict[str, Any]) -> None:
         numbers = {key: int(value) if key in ("tokens", "loss_tokens") else value for key, value in numbers.items()}
-        history.add({"step": done, **numbers})
-        timing.add(pace.step(done, numbers["tokens"]))
+        place.history.add({"step": done, **numbers})
+        place.timing.add(pace.step(done, numbers["tokens"]))
         loss = "not finite" if numbers["loss"] is None else f"{numbers['loss']:.4f}"
         say.progress(done, made.steps, f"loss {loss}  {pace}")
-
-    def checkpoint(done: int, now: dict[str, Any]) -> None:
-        checkpoints.save(done, now, {"environment": here, "history": history.position()})
 
     try:
         state = train(
@@ -240,19 +175,16 @@ def run(
             look_every=made.train["checkpoint_every_steps"],
             look=look,
             report=report,
-            checkpoint=checkpoint,
+            checkpoint=place.checkpoint,
             interrupted=interrupted,
         )
         say(pace.summary())
         return state
     except Interrupted as stopped:
-        checkpoints.wait()
         text = f"stopped by a signal after step {stopped.step:,}, checkpointed; run the same command to go on"
         raise StageExit(INTERRUPTED, text) from None
     finally:
-        checkpoints.close()
-        history.close()
-        timing.close()
+        place.close()
 
 
 def rows_at_a_time(made: Session, devices: Devices, wanted: int | None) -> int:
@@ -291,24 +223,13 @@ def leave(
 ) -> None:
     """The declared outputs, each whole or absent, the manifest last."""
     trained = jax.device_get(state["trainable"])
-    with atomic(args.adapter) as temporary:
-        if made.full:
-            with tempfile.TemporaryDirectory(dir=home) as folder:
-                shutil.move(save_params(folder, trained, made.cfg), temporary)
-        else:
-            save_file(to_peft(trained, made.cfg), temporary)
-    facts = adapter_facts(made)
-    write_json(args.adapter.with_suffix(".json"), facts)
-    for source, target in (("history.jsonl", args.history), ("timing.jsonl", args.history.with_name("timing.jsonl"))):
-        with atomic(target) as temporary:
-            shutil.copyfile(home / source, temporary)
-    lines = [json.loads(line) for line in args.history.read_text().splitlines()]
+    lines = leave_trained(trained, made, home, adapter=args.adapter, history=args.history)
     write_manifest(
         args.manifest,
         stage="train",
         name=settings["name"],
         settings=settings,
-        inputs={"pack": args.pack, "base": args.base} | ({"start": args.start} if args.start else {}),
+        inputs={"pack": args.pack, "base": args.base} | inputs_of(args.start),
         files={"adapter": args.adapter, "history": args.history},
         counts={
             "steps": made.steps,
@@ -317,7 +238,7 @@ def leave(
             "loss_tokens": sum(line["loss_tokens"] for line in lines),
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained)),
         },
-        adapter=facts,
+        adapter=adapter_facts(made),
         identity=home.name,
         parts=parts,
     )

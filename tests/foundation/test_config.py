@@ -164,6 +164,42 @@ CASES = {
         "sessions.session1.start_from: goes in a circle: session1 -> session3 -> session2 -> session1; one session must "
         "start from base",
     ),
+    "a folder that is no session's name": (
+        {"start_from: session1 ": "start_from: adapter "},
+        "start_from: session1 ",
+        "sessions.session2.start_from: no session 'adapter'; known: base, session1, session3, the path of a folder, with a /",
+    ),
+    "a group of one": (
+        {"group_size: 8 ": "group_size: 1 "},
+        "group_size: 8 ",
+        "train.grpo.group_size: is 1, expected at least 2",
+    ),
+    "a choice without a verdict to read": (
+        {"method: sft ": "method: auto "},
+        "  session1:",
+        "sessions.session1.train.method: is auto, which reads the verdict on the session that start_from names, but that is "
+        "'base'; start from a session, or choose sft or grpo",
+    ),
+    "an unknown reward": (
+        {"method: sft ": "method: grpo ", "{format: 0.2,": "{formt: 0.2,"},
+        "  session1:",
+        "sessions.session1.train.grpo.rewards.formt: no such reward; did you mean 'format'?",
+    ),
+    "a soft limit above the hard one": (
+        {"method: sft ": "method: grpo ", "soft_limit_tokens: 384": "soft_limit_tokens: 512"},
+        "  session1:",
+        "sessions.session1.train.grpo.soft_limit_tokens: is 512, expected less than max_new_tokens, 512",
+    ),
+    "updates that do not fill their batches": (
+        {
+            "method: sft ": "method: grpo ",
+            "updates_per_batch: 1 ": "updates_per_batch: 4 ",
+            "max_steps: null": "max_steps: 6",
+            "epochs: 1 ": "epochs: null ",
+        },
+        "  session1:",
+        "sessions.session1.train.max_steps: is 6, expected a multiple of grpo.updates_per_batch, 4: every batch of rollouts",
+    ),
     "missing block": ({"export:": "exports:"}, "# yaml-language-server", "the configuration: export missing; add it"),
     "epochs and max_steps": (
         {"max_steps: null": "max_steps: 5"},
@@ -192,6 +228,11 @@ def test_problem_is_named_with_its_place_and_the_way_out(name: str, tmp_path: Pa
     assert matching, found
     if suffix:
         assert matching[0].split("  ")[0].endswith(f"config.yaml{suffix}")
+
+
+def test_a_folder_may_be_started_from(tmp_path: Path) -> None:
+    config = check(tmp_path, {"start_from: session1 ": "start_from: ./adapter "})
+    assert config["sessions"]["session2"]["start_from"] == "./adapter"
 
 
 def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
@@ -230,6 +271,6 @@ def test_shipped_config_shows_every_key_of_the_schema(tmp_path: Path) -> None:
     """Every default in the schema equals what config.yaml ships, so that the two cannot drift apart."""
     config = check(tmp_path)
     schema = yaml.safe_load(SCHEMA.read_text())["properties"]
-    for block in ("template", "mix", "evaluate", "export"):
+    for block in ("template", "mix", "evaluate", "verdict", "export"):
         assert set(config[block]) == set(schema[block]["properties"]), block
     assert set(config["train"]) == set(yaml.safe_load(SCHEMA.read_text())["$defs"]["train"]["properties"])

@@ -16,7 +16,7 @@ from showwork.page.comparison import Evaluated, comparison
 from showwork.page.generations import generations_section
 from showwork.page.lengths import fill_values, segments_values, whole_lengths
 from showwork.page.render import inline_json, vega_bundle
-from showwork.page.training import curves, duration, plan_beside_fact
+from showwork.page.training import curves, duration, plan_beside_fact, training_section
 from showwork.page.verdict import tiles, verdict_sentence
 
 
@@ -143,6 +143,28 @@ def test_curves_are_thinned_and_missing_numbers_leave_their_curve_out():
     assert set(found) == {"loss", "learning_rate", "grad_norm", "tokens_per_s"}
     assert len(found["loss"]) == 500
     assert found["tokens_per_s"] == [{"step": 1, "tokens_per_s": 20.0}, {"step": 2, "tokens_per_s": 40.0}]
+
+
+def test_a_session_that_learns_from_rewards_shows_them_and_not_its_loss():
+    history = [
+        {"step": i, "loss": 0.0, "lr": 1e-5, "grad_norm": float(i != 2), "tokens": 10, "reward": i / 10, "length": 40.0}
+        for i in (1, 2, 3)
+    ]
+    found = curves(history, [])
+    assert set(found) == {"reward", "length", "learning_rate", "grad_norm"}
+    drawn = curve(found["grad_norm"], "grad_norm")["layer"][0]["encoding"]["y"]["scale"]["type"]
+    assert drawn == "linear", "a norm of 0 has no place on a logarithmic axis"
+    chosen = {
+        "adapter": None, "batch_size": 8, "gradient_accumulation": 1, "schedule": "linear", "learning_rate": 1e-3,
+        "warmup_steps": 2, "grpo": {"prompts_per_batch": 16, "group_size": 8},
+    }  # fmt: skip
+    counts = {"steps": 3, "tokens": 30, "loss_tokens": 9, "parameters": 5}
+    section = training_section(history, [], {"counts": counts, "settings": {"train": chosen}}, None)
+    said = (
+        "the reward of its own rollouts went from 0.100, the mean of the first 1 batches, to 0.300, that of the last 1."
+    )
+    assert said in section["sentence"]
+    assert section["caption"].startswith("What happened; 16 prompts x 8 rollouts a batch, linear schedule from 0.001")
 
 
 def test_the_plan_stands_beside_what_happened_and_is_left_out_when_there_is_none():

@@ -24,7 +24,7 @@ TARGETS = tuple(SESSIONS)
 
 def after(stage: str, *sessions: str) -> set[Job]:
     """The jobs of `sessions` from `stage` onward, the published dataset included."""
-    order = ["mix", "pack", "plan_session", "train", "evaluate", "export", "report"]
+    order = ["mix", "pack", "plan_session", "train", "evaluate", "verdict", "export", "report"]
     published = {("publish", s) for s in sessions if s != "session3"} if stage == "mix" else set()
     return {(rule, s) for rule in order[order.index(stage) :] for s in sessions} - without_plan(stage) | published
 
@@ -39,7 +39,8 @@ def everyone(rule: str) -> set[Job]:
 
 
 ASKED = {("heldout",), ("evaluate", "base")}
-ALL_ASKED = ASKED | {("evaluate", s) for s in SESSIONS} | {("export", s) for s in SESSIONS}
+VERDICTS = {("verdict", s) for s in SESSIONS}
+ALL_ASKED = ASKED | {("evaluate", s) for s in SESSIONS} | {("export", s) for s in SESSIONS} | VERDICTS
 REPORTS = {("report", s) for s in SESSIONS}
 MIX_ONWARD = after("mix", *SESSIONS) | {("publish", "session1"), ("publish", "session2")}
 STANDARDIZE_ONWARD = everyone("standardize") | MIX_ONWARD | ALL_ASKED
@@ -123,6 +124,7 @@ CASES: dict[str, tuple[Callable[[Path], Any], set[Job]]] = {
         config(lambda c: c["train"].update(beta1=c["train"]["beta2"], beta2=c["train"]["beta1"])),
         TRAIN_ONWARD | {("plan_session", s) for s in SESSIONS},
     ),
+    "rollouts of a group, which no session reads": (config(lambda c: c["train"]["grpo"].update(group_size=16)), set()),
     "learning rate written as text": (config(lambda c: c["train"].update(learning_rate="2e-5")), set()),
     "system prompt": (
         config(lambda c: c["template"].update(system_prompt="Think.")),
@@ -138,8 +140,9 @@ CASES: dict[str, tuple[Callable[[Path], Any], set[Job]]] = {
     ),
     "new tokens of evaluation": (
         config(lambda c: c["evaluate"].update(max_new_tokens=512)),
-        {("evaluate", "base")} | {("evaluate", s) for s in SESSIONS} | REPORTS,
+        {("evaluate", "base")} | {("evaluate", s) for s in SESSIONS} | VERDICTS | REPORTS,
     ),
+    "a threshold of the verdict": (config(lambda c: c["verdict"].update(looping=0.05)), VERDICTS),
     "keys in another order": (config(reorder), set()),
     "comments of config.yaml": (
         lambda repo: (repo / "config.yaml").write_text("# new\n" + (repo / "config.yaml").read_text()),
@@ -148,7 +151,9 @@ CASES: dict[str, tuple[Callable[[Path], Any], set[Job]]] = {
     "a session added": (
         config(add_session),
         {(r, "glaiveai_fourth") for r in ("download", "sample", "standardize")}
-        | {(r, "session4") for r in ("mix", "pack", "plan_session", "train", "evaluate", "export", "report")},
+        | {
+            (r, "session4") for r in ("mix", "pack", "plan_session", "train", "evaluate", "verdict", "export", "report")
+        },
     ),
     "a slice of a source added to a session": (
         config(

@@ -1,15 +1,16 @@
 # Helpers only: the checked configuration, the slices that jobs see, the names of files. No rules in this file.
 import sys
 from pathlib import Path
+from shlex import quote
 
 REPO = Path(workflow.basedir)
 sys.path.insert(0, str(REPO / "src"))
 
 from showwork.foundation import slices
-from showwork.foundation.config import ConfigError, checked_config
-from showwork.foundation.files import canonical
+from showwork.foundation.config import ConfigError, checked_config, is_folder
+from showwork.foundation.files import canonical, read_json
 from showwork.foundation.fingerprints import fingerprint
-from showwork.foundation.provenance import code_version
+from showwork.foundation.provenance import code_version, user_code
 from showwork.sources.lock import read_lock
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -41,6 +42,10 @@ for sentence in slices.unresolved(CONFIG):
 
 SESSIONS = list(CONFIG["sessions"])
 SAMPLES = list(CONFIG["samples"])
+BY_METHOD = {
+    method: [s for s in SESSIONS if slices.method(CONFIG, s) == method]
+    for method in ("sft", "grpo", "auto")
+}
 
 # Every shell command finds the package, installed or not, and the interpreter that runs Snakemake.
 _bin = (
@@ -91,6 +96,7 @@ def session_target(session):
         f"results/mix/{session}/train.parquet",
         f"results/train/{session}/adapter/adapter.safetensors",
         f"results/evaluate/{session}/metrics.json",
+        f"results/verdict/{session}.json",
         f"results/export/{session}/certificate.json",
     ]
     if CONFIG["sessions"][session]["publish"]:
@@ -106,10 +112,44 @@ def earlier_mixes(wildcards):
     )
 
 
+def one_of(names):
+    """A wildcard constraint: one of these names, or nothing at all when there are none."""
+    return "|".join(names) or "(?!)"
+
+
+def start_of(wildcards):
+    """The session that this one starts from."""
+    return CONFIG["sessions"][wildcards.session]["start_from"]
+
+
 def start_adapter(wildcards):
-    """Manifest of the session that this one continues from; nothing when it starts from the base."""
-    start = CONFIG["sessions"][wildcards.session]["start_from"]
-    return [] if start == "base" else f"results/train/{start}/manifest.json"
+    """Manifest of the session that this one continues from; nothing when it starts from the base or a folder."""
+    start = start_of(wildcards)
+    return f"results/train/{start}/manifest.json" if start in SESSIONS else []
+
+
+def start_option(wildcards, input):
+    """The command line's --start."""
+    start = start_of(wildcards)
+    return "" if start == "base" else f"--start {quote(str(input.start or start))}"
+
+
+def start_content(wildcards):
+    """Digest of the folders from elsewhere that a session starts from or is held against, so that an edit is noticed."""
+    named = [start_of(wildcards)]
+    how = slices.rewarded(CONFIG, wildcards.session)
+    named += [how["reference"] or "base"] if how else []
+    return {
+        name: fingerprint(Path(name), ["*.safetensors", "*config.json"])
+        for name in named
+        if is_folder(name)
+    } or None
+
+
+def reward_code(wildcards):
+    """Hash of the user's own reward functions, which count as code."""
+    how = slices.rewarded(CONFIG, wildcards.session)
+    return {path: user_code(path) for path in sorted(how["rewards"]) if ":" in path}
 
 
 def local_folder(name):
@@ -153,7 +193,7 @@ def everything_of(wildcards):
         "results/heldout/prompts.json",
         f"results/mix/{session}/manifest.json",
         f"results/pack/{session}/manifest.json",
-        f"results/plan/{session}.json",
+        *([f"results/plan/{session}.json"] if session in BY_METHOD["sft"] else []),
         f"results/train/{session}/manifest.json",
         "results/evaluate/base/manifest.json",
         f"results/evaluate/{session}/manifest.json",

@@ -25,6 +25,8 @@ rule train:
         "logs/train/{session}.log",
     benchmark:
         "logs/benchmarks/train/{session}.tsv"
+    wildcard_constraints:
+        session=one_of(BY_METHOD["sft"]),
     priority: earlier_first
     conda:
         "../../envs/train.yaml"
@@ -34,10 +36,93 @@ rule train:
     params:
         settings=settings("train", "session"),
         code=code("train"),
-        start=lambda wildcards, input: f"--start {input.start}" if input.start else "",
+        start=start_option,
+        local=start_content,
     message:
         "Train {wildcards.session}."
     shell:
         "python -m showwork.train --settings {params.settings:q} --log {log} --pack {input.pack} --base {input.base}"
         " {params.start} --work work/train --adapter {output.adapter} --history {output.history}"
         " --manifest {output.manifest}"
+
+
+# Takes:  a session's records as prompts, the base, the session it starts from, the same certificate.
+# Leaves: results/train/<session>/ as above; the history has a line for each batch of rollouts.
+rule grpo:
+    """Train one session on rewards for its own rollouts; resumes by itself after an interruption."""
+    input:
+        mix="results/mix/{session}/manifest.json",
+        records=ancient("results/mix/{session}/train.parquet"),
+        base="results/download/base.json",
+        disjoint="results/mix/{session}/disjoint.json",
+        start=start_adapter,
+    output:
+        adapter="results/train/{session}/adapter/adapter.safetensors",
+        history="results/train/{session}/history.jsonl",
+        manifest="results/train/{session}/manifest.json",
+    log:
+        "logs/train/{session}.log",
+    benchmark:
+        "logs/benchmarks/train/{session}.tsv"
+    wildcard_constraints:
+        session=one_of(BY_METHOD["grpo"]),
+    priority: earlier_first
+    conda:
+        "../../envs/train.yaml"
+    threads: 64
+    resources:
+        gpu=1,
+    params:
+        settings=settings("grpo", "session"),
+        code=code("grpo"),
+        start=start_option,
+        local=start_content,
+        rewards=reward_code,
+    message:
+        "Train {wildcards.session} on rewards for what it writes."
+    shell:
+        "python -m showwork.grpo --settings {params.settings:q} --log {log} --mix {input.mix} --base {input.base}"
+        " {params.start} --work work/train --adapter {output.adapter} --history {output.history}"
+        " --manifest {output.manifest}"
+
+
+# Takes:  the verdict on the session it starts from, and all that any choice needs: that session's packed rows (more epochs), its
+#         own records (rewards), the base.
+# Leaves: as above, and choice.json: what was chosen, and why. The plan is the same whatever is chosen.
+rule auto:
+    """Train one session as the verdict on its start says: on rewards, longer on the same rows, or not at all."""
+    input:
+        verdict=lambda wildcards: f"results/verdict/{start_of(wildcards)}.json",
+        pack=lambda wildcards: f"results/pack/{start_of(wildcards)}/manifest.json",
+        mix="results/mix/{session}/manifest.json",
+        base="results/download/base.json",
+        disjoint="results/mix/{session}/disjoint.json",
+        start=start_adapter,
+    output:
+        adapter="results/train/{session}/adapter/adapter.safetensors",
+        history="results/train/{session}/history.jsonl",
+        choice="results/train/{session}/choice.json",
+        manifest="results/train/{session}/manifest.json",
+    log:
+        "logs/train/{session}.log",
+    benchmark:
+        "logs/benchmarks/train/{session}.tsv"
+    wildcard_constraints:
+        session=one_of(BY_METHOD["auto"]),
+    priority: earlier_first
+    conda:
+        "../../envs/train.yaml"
+    threads: 64
+    resources:
+        gpu=1,
+    params:
+        settings=settings("auto", "session"),
+        code=" ".join(code(stage) for stage in ("auto", "train", "grpo")),
+        local=start_content,
+        rewards=reward_code,
+    message:
+        "Train {wildcards.session} as the verdict says."
+    shell:
+        "python -m showwork.auto --settings {params.settings:q} --log {log} --verdict {input.verdict} --pack {input.pack}"
+        " --mix {input.mix} --base {input.base} --start {input.start} --work work/train --adapter {output.adapter}"
+        " --history {output.history} --choice {output.choice} --manifest {output.manifest}"

@@ -22,6 +22,9 @@ from showwork.records.formats import format_of
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+REWARDS = ("format", "answer", "loop", "length")
+"""The rewards that showwork/learn/reward.py has by name."""
+
 NEEDED = {"full": (), "random": ("n",), "reservoir": ("n",), "first_n": ("start", "stop")}
 """The keys that each sampling method needs; the others must be absent."""
 
@@ -213,10 +216,37 @@ def _crossed(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
         train = {**config["train"], **session.get("train", {})}
         if (train.get("epochs") is None) == (train.get("max_steps") is None):
             yield ("sessions", name, "train"), "expected either epochs or max_steps, the other null"
+        if train["method"] == "auto" and session["start_from"] not in sessions:
+            yield (
+                ("sessions", name, "train", "method"),
+                f"is auto, which reads the verdict on the session that start_from names, but that is "
+                f"{session['start_from']!r}; start from a session, or choose sft or grpo",
+            )
+        if train["method"] in ("grpo", "auto"):
+            own = {**config["train"]["grpo"], **session.get("train", {}).get("grpo", {})}
+            yield from _grpo_problems(("sessions", name, "train"), train, own)
     yield from _overlaps(samples, sessions)
     direct = config["evaluate"].get("direct_prompt")
     if direct is not None and "{question}" not in direct:
         yield ("evaluate", "direct_prompt"), f"is {direct!r}, expected it to hold {{question}}"
+
+
+def _grpo_problems(place: Key, train: dict[str, Any], grpo: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    limit, soft, updates = grpo["max_new_tokens"], grpo["soft_limit_tokens"], grpo["updates_per_batch"]
+    for name, weight in grpo["rewards"].items():
+        if weight and name not in REWARDS and ":" not in name:
+            yield (
+                (*place, "grpo", "rewards", name),
+                f"no such reward{nearest(name, [*REWARDS, 'your module:function'])}",
+            )
+    if soft >= limit:
+        yield (*place, "grpo", "soft_limit_tokens"), f"is {soft}, expected less than max_new_tokens, {limit}"
+    if train.get("max_steps") and train["max_steps"] % updates:
+        yield (
+            (*place, "max_steps"),
+            f"is {train['max_steps']}, expected a multiple of grpo.updates_per_batch, {updates}: every batch of rollouts "
+            "is learned from that often",
+        )
 
 
 def _sample_problems(name: str, sample: dict[str, Any], sources: dict[str, Any]) -> Iterator[tuple[Key, str]]:
@@ -247,8 +277,10 @@ def _start_problems(name: str, sessions: dict[str, Any]) -> Iterator[tuple[Key, 
     if name == "base":
         yield ("sessions", name), "the name 'base' means the base model; choose another"
     seen, at = [name], sessions[name]["start_from"]
+    if is_folder(at):
+        return
     if at not in known:
-        yield place, f"no session {at!r}{nearest(at, known)}"
+        yield place, f"no session {at!r}{nearest(at, [*known, 'the path of a folder, with a /'])}"
         return
     while at != "base" and at in sessions:
         if at in seen:
@@ -256,6 +288,15 @@ def _start_problems(name: str, sessions: dict[str, Any]) -> Iterator[tuple[Key, 
             return
         seen.append(at)
         at = sessions[at]["start_from"]
+
+
+def is_folder(start_from: str) -> bool:
+    """Whether this is the path of a folder; names of sessions hold no slash.
+
+    >>> is_folder("./adapter"), is_folder("session1")
+    (True, False)
+    """
+    return "/" in start_from
 
 
 def _overlaps(samples: dict[str, Any], sessions: dict[str, Any]) -> Iterator[tuple[Key, str]]:

@@ -15,6 +15,8 @@ import ast
 import functools
 import hashlib
 import io
+import os
+import sys
 import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,6 +35,18 @@ def code_version(module: str, *, root: Path = ROOT) -> str:
     Raises: ModuleNotFoundError when there is no such module.
     """
     return _code_version(module, root)
+
+
+def user_code(path: str) -> str | None:
+    """Hash of a function `module:function` of the user, of all that its module imports beside it; None when there is no such
+    module. The module is looked for in the working directory first, then on the Python path, as the stage will import it.
+    """
+    module = path.partition(":")[0]
+    for entry in dict.fromkeys((str(Path.cwd()), *os.environ.get("PYTHONPATH", "").split(os.pathsep), *sys.path)):
+        root = Path(entry or ".").resolve()
+        if _file(module, root) is not None:
+            return code_version(module, root=root)
+    return None
 
 
 @functools.cache

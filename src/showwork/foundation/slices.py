@@ -183,19 +183,48 @@ def pack(config: Config, session: str) -> Config:
     return {"name": session, "seed": config["seed"], "template": config["template"]}
 
 
-def train(config: Config, session: str) -> Config:
-    """How a session trains: `train` with the session's own keys over it."""
+def method(config: Config, session: str) -> str:
+    """How a session trains: sft, grpo or auto."""
+    return {**config["train"], **config["sessions"][session].get("train", {})}["method"]
+
+
+def train(config: Config, session: str, method: str | None = None) -> Config:
+    """How a session trains: `train` with the session's own keys over it; `grpo` only where that is the method.
+
+    `method`, where given, stands in place of the session's own.
+    """
     own = config["sessions"][session].get("train", {})
-    merged = {**config["train"], **own}
-    if isinstance(own.get("adapter"), dict) and isinstance(config["train"].get("adapter"), dict):
-        merged["adapter"] = {**config["train"]["adapter"], **own["adapter"]}
+    merged = {**config["train"], **own, **({"method": method} if method else {})}
+    for block in ("adapter", "grpo"):
+        if isinstance(own.get(block), dict) and isinstance(config["train"].get(block), dict):
+            merged[block] = {**config["train"][block], **own[block]}
     seed = config["seed"] if merged.get("seed") is None else merged["seed"]
+    unread = {"seed"} if merged["method"] == "grpo" else {"seed", "grpo"}
     return {
         "name": session,
         "seed": seed,
         "dtype": config["model"]["dtype"],
         "max_seq_length": config["template"]["max_seq_length"],
-        "train": {k: v for k, v in merged.items() if k != "seed"},
+        "train": {k: v for k, v in merged.items() if k not in unread},
+    }
+
+
+def rewarded(config: Config, session: str) -> Config | None:
+    """The block `grpo` of a session that reads it."""
+    return None if method(config, session) == "sft" else train(config, session, "grpo")["train"]["grpo"]
+
+
+def auto(config: Config, session: str) -> Config:
+    """Everything that a session may come to, once the verdict on the one it starts from is known."""
+    return {"name": session, "sft": train(config, session, "sft"), "grpo": grpo(config, session)}
+
+
+def grpo(config: Config, session: str) -> Config:
+    """How a session trains on rewards: as `train`, and how its prompts are worded and its answers compared."""
+    return {
+        **train(config, session, "grpo"),
+        "system_prompt": config["template"]["system_prompt"],
+        "answer_match_max_characters": config["evaluate"]["answer_match_max_characters"],
     }
 
 
@@ -209,6 +238,11 @@ def evaluate(config: Config, model: str) -> Config:
         "template": {k: config["template"][k] for k in keys},
         "evaluate": config["evaluate"],
     }
+
+
+def verdict(config: Config, session: str) -> Config:
+    """From where on a session underperforms."""
+    return {"name": session, "verdict": config["verdict"]}
 
 
 def export(config: Config, session: str) -> Config:

@@ -92,6 +92,7 @@ def generate(
     temperature: float | None = None,
     seed: int = 0,
     slots: int = 64,
+    prompt_columns: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Rollout]:
     """Complete every request, in the order given. Requests of different kinds share the slots and the compiled code.
@@ -101,6 +102,7 @@ def generate(
         temperature: None is greedy (the most likely id); above 0 samples.
         seed: of the random streams.
         slots: sequences in flight.
+        prompt_columns: room for prompts at least this long, so that calls with other prompts share compiled code.
         progress: called with (requests finished, tokens written) whenever slots are refilled.
 
     Raises:
@@ -111,7 +113,7 @@ def generate(
         return []
     slots = min(slots, _round_up(len(requests), 8))
     refill = max(1, slots // REFILL_SHARE)
-    longest = _round_up(max(len(r.prompt) for r in requests), GRAIN)
+    longest = _round_up(max(prompt_columns, *(len(r.prompt) for r in requests)), GRAIN)
     buckets = sorted({max(_round_up(longest // 2**i, GRAIN), GRAIN) for i in range(BUCKETS)})
     columns = _round_up(max(r.max_new_tokens for r in requests), GRAIN)
     stop_sets = list(dict.fromkeys(r.stop_ids for r in requests))

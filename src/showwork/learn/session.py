@@ -88,6 +88,38 @@ def session(settings: Mapping[str, Any], hf_config: Mapping[str, Any], num_rows:
             f"train {settings['name']!r}: method is {train['method']!r} but this version trains {', '.join(METHODS)}; "
             "set sessions.<name>.train.method"
         )
+    return _session(settings, hf_config, steps=num_steps(train, num_rows), rows=rows_per_step(train))
+
+
+def policy_session(
+    settings: Mapping[str, Any], hf_config: Mapping[str, Any], num_prompts: int, how: Mapping[str, Any]
+) -> Session:
+    """As `session`, for a policy that learns from its own rollouts: `steps` are all updates, `rows_per_step` those of one
+    micro-batch. An epoch asks every prompt once.
+
+    Raises:
+      ValueError: as `session`, and steps that are no multiple of the updates on a batch.
+    """
+    train, updates = settings["train"], how["updates_per_batch"]
+    counted = {**train, "batch_size": how["prompts_per_batch"], "gradient_accumulation": 1}
+    steps = num_steps(counted, num_prompts)
+    if train["max_steps"] is None:
+        steps *= updates
+    if steps % updates:
+        raise ValueError(
+            f"train.max_steps is {steps} but must be a multiple of train.grpo.updates_per_batch, {updates}: every batch of "
+            "rollouts is learned from that often; change one of them"
+        )
+    if train["adapter"] and train["adapter"]["dropout"]:
+        raise ValueError(
+            f"train.adapter.dropout is {train['adapter']['dropout']}, wanted 0 where method is grpo: the policy that is "
+            "trained must be the one that wrote the rollouts; set it to 0"
+        )
+    return _session(settings, hf_config, steps=steps, rows=train["batch_size"])
+
+
+def _session(settings: Mapping[str, Any], hf_config: Mapping[str, Any], *, steps: int, rows: int) -> Session:
+    train = settings["train"]
     if train["remat"] not in REMAT:
         raise ValueError(f"train.remat is {train['remat']!r} but must be one of {', '.join(REMAT)}; correct it")
     dtype_named(settings["dtype"])
@@ -101,8 +133,8 @@ def session(settings: Mapping[str, Any], hf_config: Mapping[str, Any], num_rows:
         length=settings["max_seq_length"],
         modules=match_targets(adapter["targets"], cfg) if adapter else (),
         scale=scale_of(rank=adapter["rank"], alpha=adapter["alpha"], rslora=adapter["rslora"]) if adapter else 1.0,
-        steps=num_steps(train, num_rows),
-        rows_per_step=rows_per_step(train),
+        steps=steps,
+        rows_per_step=rows,
     )
     schedule(train, found.steps)
     return found

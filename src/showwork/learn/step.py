@@ -95,36 +95,48 @@ def make_step(
         loss, sums, gradient = accumulated(loss_function, state["trainable"], frozen, batch, key)
         tokens = jnp.maximum(sums["loss_tokens"], 1)
         gradient = jax.tree.map(lambda g: g / tokens, gradient)
-        norm = optax.tree.norm(gradient)
-        if clip_norm is not None:
-            shrink = jnp.minimum(1.0, clip_norm / (norm + 1e-12))
-            gradient = jax.tree.map(lambda g: g * shrink, gradient)
-        rate = learning_rate(state["step"])
-        updates, moments = optimizer.update(gradient, state["moments"], state["trainable"])
-        trainable = jax.tree.map(lambda p, u: p - rate * u, state["trainable"], updates)
-        good = jnp.isfinite(loss) & jnp.isfinite(norm)
-        trainable, moments = jax.tree.map(
-            lambda new, old: jnp.where(good, new, old), (trainable, moments), (state["trainable"], state["moments"])
-        )
-        bad = (~good).astype(jnp.int32)
-        after = {
-            "trainable": trainable,
-            "moments": moments,
-            "step": state["step"] + 1,
-            "skipped": state["skipped"] + bad,
-            "skipped_in_a_row": (state["skipped_in_a_row"] + bad) * bad,
-        }
-        numbers = {
-            "loss": loss / tokens,
-            "lr": rate,
-            "grad_norm": norm,
-            "skipped": after["skipped"],
-            "skipped_in_a_row": after["skipped_in_a_row"],
-            **sums,
-        }
-        return after, numbers
+        after, numbers = applied(state, loss / tokens, gradient, optimizer, learning_rate, clip_norm)
+        return after, {**numbers, **sums}
 
     return step
+
+
+def applied(
+    state: dict[str, Any],
+    loss: jax.Array,
+    gradient: Tree,
+    optimizer: optax.GradientTransformation,
+    learning_rate: Callable[[jax.Array], jax.Array],
+    clip_norm: float | None,
+) -> tuple[dict[str, Any], dict[str, jax.Array]]:
+    """The next state once the gradient is clipped and applied, or left out where it or the loss is not finite."""
+    norm = optax.tree.norm(gradient)
+    if clip_norm is not None:
+        shrink = jnp.minimum(1.0, clip_norm / (norm + 1e-12))
+        gradient = jax.tree.map(lambda g: g * shrink, gradient)
+    rate = learning_rate(state["step"])
+    updates, moments = optimizer.update(gradient, state["moments"], state["trainable"])
+    trainable = jax.tree.map(lambda p, u: p - rate * u, state["trainable"], updates)
+    good = jnp.isfinite(loss) & jnp.isfinite(norm)
+    trainable, moments = jax.tree.map(
+        lambda new, old: jnp.where(good, new, old), (trainable, moments), (state["trainable"], state["moments"])
+    )
+    bad = (~good).astype(jnp.int32)
+    after = {
+        "trainable": trainable,
+        "moments": moments,
+        "step": state["step"] + 1,
+        "skipped": state["skipped"] + bad,
+        "skipped_in_a_row": (state["skipped_in_a_row"] + bad) * bad,
+    }
+    numbers = {
+        "loss": loss,
+        "lr": rate,
+        "grad_norm": norm,
+        "skipped": after["skipped"],
+        "skipped_in_a_row": after["skipped_in_a_row"],
+    }
+    return after, numbers
 
 
 def accumulated(

@@ -173,7 +173,8 @@ def segments(values: Values) -> Spec:
 
 CURVE_TITLES = {
     "loss": "nats per token", "learning_rate": "learning rate", "grad_norm": "norm", "tokens_per_s": "tokens per second",
-    "share_moved": "share",
+    "share_moved": "share", "reward": "reward", "length": "tokens", "kl": "nats per token", "entropy": "nats per token",
+    "same_reward_groups": "share of groups", "clip_share": "share of tokens",
 }  # fmt: skip
 
 
@@ -185,8 +186,14 @@ def curve(values: Values, field: str) -> Spec:
     """One quantity over optimizer steps; where values have a "smooth" it is drawn strongly over the faint line."""
     strong = "smooth" in values[0]
     known = [v[field] for v in values if v[field] > 0]
-    log = field == "grad_norm" or (field == "loss" and max(known) > LOG_FROM * min(known))
-    scale = alt.Scale(type="log", nice=False) if log else alt.Scale(type="linear", zero=field != "loss")
+    log = (field == "grad_norm" and len(known) == len(values)) or (
+        field == "loss" and max(known) > LOG_FROM * min(known)
+    )
+    scale = (
+        alt.Scale(type="log", nice=False)
+        if log
+        else alt.Scale(type="linear", zero=field not in ("loss", "reward", "length"))
+    )
     number = {"learning_rate": "~e", "tokens_per_s": "~s"}.get(field, "~g")
     numbers = alt.Axis(tickCount=5, labelExpr=f"abs(datum.value) < 1e-12 ? '0' : format(datum.value, '{number}')")
     x = alt.X("step:Q", title="optimizer step", axis=alt.Axis(grid=False, tickCount=6), scale=alt.Scale(nice=False))

@@ -20,6 +20,26 @@ CURVES = (
     ("tokens_per_s", "tokens_per_s", "Tokens per second", "by the clock of the machine that trained."),
     ("share_moved", "share_moved", "Share of adapter entries that moved", "from their start."),
 )
+REWARD_CURVES = (
+    (
+        "reward",
+        "reward",
+        "Reward",
+        "of a batch's rollouts, all parts with their weights; the strong line is a moving median.",
+    ),
+    ("length", "length", "Length of rollouts", "in tokens."),
+    ("kl", "kl", "Distance from the reference", "per token written, in nats (the k3 estimate)."),
+    ("entropy", "entropy", "Entropy", "per token written, in nats."),
+    ("same_reward_groups", "same_reward_groups", "Groups that teach nothing", "share whose rewards are all equal."),
+    ("clip_share", "clip_share", "Tokens clipped", "share in the last update on a batch."),
+    *CURVES[1:4],
+)
+"""Of a session that learns from rewards; its loss is near 0 by construction and says nothing."""
+
+
+def curves_of(history: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str, str, str], ...]:
+    """What is drawn of a history: (name, field, title, text)."""
+    return REWARD_CURVES if history and "reward" in history[0] else CURVES
 
 
 def curves(
@@ -31,13 +51,13 @@ def curves(
         if line.get("seconds"):
             lines.append({"step": line["step"], "tokens_per_s": line["tokens"] / line["seconds"]})
     found = {}
-    for name, field, _, _ in CURVES:
+    for name, field, _, _ in curves_of(history):
         points = [
             {"step": line["step"], name: line[field]} for line in lines if isinstance(line.get(field), int | float)
         ]
         if len(points) < 2:
             continue
-        if name == "loss":
+        if name in ("loss", "reward"):
             medians = smoothed([p[name] for p in points])
             points = [p | {"smooth": m} for p, m in zip(points, medians, strict=True)]
         stride = -(-len(points) // MOST_POINTS)
@@ -55,12 +75,8 @@ def training_section(
     counts, chosen = manifest["counts"], manifest["settings"]["train"]
     seconds = sum(line["seconds"] for line in timing)
     last = history[-max(1, len(history) // 20) :]
-    loss = sum(line["loss"] * line["loss_tokens"] for line in last) / max(1, sum(line["loss_tokens"] for line in last))
     how = "all weights" if chosen["adapter"] is None else f"an adapter of rank {chosen['adapter']['rank']}"
-    sentence = (
-        f"{count(counts['steps'])} steps trained {how} ({count(counts['parameters'])} parameters); the loss went from "
-        f"{history[0]['loss']:.3f} to {loss:.3f}, the mean of the last {count(len(last))} steps."
-    )
+    sentence = f"{count(counts['steps'])} steps trained {how} ({count(counts['parameters'])} parameters); {went(history, last)}"
     if counts.get("skipped"):
         sentence += f" {count(counts['skipped'])} steps were skipped because their loss or gradient was not finite."
     fact = {
@@ -74,11 +90,26 @@ def training_section(
     caption, columns, rows = plan_beside_fact(None if plan is None else planned(plan), fact, chosen)
     return {
         "sentence": sentence,
-        "charts": [(name, title, text) for name, _, title, text in CURVES],
+        "charts": [(name, title, text) for name, _, title, text in curves_of(history)],
         "caption": caption,
         "columns": columns,
         "rows": rows,
     }
+
+
+def went(history: Sequence[Mapping[str, Any]], last: Sequence[Mapping[str, Any]]) -> str:
+    """Where the quantity that is trained for began and ended: the reward of rollouts, or the loss."""
+    if not history:
+        return "nothing was trained: the adapter is the one it started from."
+    if "reward" in history[0]:
+        fifth = max(1, len(history) // 5)  # a batch asks few questions, some of them harder than others
+        ends = [sum(line["reward"] for line in part) / fifth for part in (history[:fifth], history[-fifth:])]
+        return (
+            f"the reward of its own rollouts went from {ends[0]:.3f}, the mean of the first {count(fifth)} batches, to "
+            f"{ends[1]:.3f}, that of the last {count(fifth)}."
+        )
+    loss = sum(line["loss"] * line["loss_tokens"] for line in last) / max(1, sum(line["loss_tokens"] for line in last))
+    return f"the loss went from {history[0]['loss']:.3f} to {loss:.3f}, the mean of the last {count(len(last))} steps."
 
 
 def planned(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,12 +146,15 @@ def plan_beside_fact(
             row.insert(1, cell("–" if planned is None else write(planned), planned))
             row.append(cell("–" if ratio is None else percent(ratio), ratio))
         rows.append(row)
-    batch = chosen["batch_size"] * chosen["gradient_accumulation"]
+    batch = f"{count(chosen['batch_size'] * chosen['gradient_accumulation'])} packed rows a step"
+    if "grpo" in chosen:
+        asked = chosen["grpo"]
+        batch = f"{count(asked['prompts_per_batch'])} prompts x {count(asked['group_size'])} rollouts a batch"
     how = f"{chosen['schedule']} schedule from {chosen['learning_rate']:g}, {chosen['warmup_steps']} warm-up steps"
     what = "What happened" if plan is None else "The plan beside what happened"
     heads = ("Happened",) if plan is None else ("Planned", "Happened", "Of the plan")
     columns = [column("Quantity"), *(column(head, number=True) for head in heads)]
-    return f"{what}; {count(batch)} packed rows a step, {how}.", columns, rows
+    return f"{what}; {batch}, {how}.", columns, rows
 
 
 def duration(seconds: float) -> str:
