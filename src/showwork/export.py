@@ -207,6 +207,8 @@ def load_trained(manifest: Path, folder: Path, facts: dict[str, Any], rows: tupl
 
 def write_peft(out: Path, trained: Trained, settings: Settings, about: dict[str, Any]) -> None:
     """adapter_model.safetensors and adapter_config.json, as `peft.PeftModel.from_pretrained` reads them."""
+    if trained.lora is None:
+        raise ValueError(f"{about['name']}: it trained all weights and has no adapter; take peft out of export.formats")
     save_file(to_peft(trained.lora, trained.cfg), out / "adapter_model.safetensors", metadata={"format": "pt"})
     dropout = about["train"]["adapter"]["dropout"]
     config = adapter_config(trained.facts, base=about["base"], revision=about["revision"], dropout=dropout)

@@ -89,3 +89,9 @@ def test_one_query_against_a_cache_sees_only_what_was_written():
     run = jax.jit(lambda *arrays: attend_block(*arrays, **settings))
     one = run(q[:, 9].reshape(1, 2, 2, 1, 6), cache_k, cache_v, np.array([[9]]), np.arange(20)[None])
     np.testing.assert_allclose(one.reshape(4, 6), whole[0, 9], atol=1e-6)
+
+
+def test_segments_of_one_side_only_are_refused():
+    q, k, places = jnp.zeros((1, 1, 1, 3, 2)), jnp.zeros((1, 1, 3, 2)), jnp.arange(3)[None]
+    with pytest.raises(ValueError, match="segments of one side only, wanted both or neither"):
+        attend_block(q, k, k, places, places, jnp.ones((1, 3), int), scale=1.0, softcap=None, window=None)

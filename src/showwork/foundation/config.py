@@ -205,7 +205,7 @@ def _crossed(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
             yield ("sources", name, "format"), str(error).removeprefix("format: ")
     for name, sample in samples.items():
         yield from _sample_problems(name, sample, sources)
-    named = [(("held_out", "samples"), config["held_out"]["samples"])]
+    named: list[tuple[Key, list[str]]] = [(("held_out", "samples"), config["held_out"]["samples"])]
     named += [(("sessions", name, "samples"), session["samples"]) for name, session in sessions.items()]
     for place, list_of in named:
         for i, sample in enumerate(list_of):

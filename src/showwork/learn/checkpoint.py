@@ -144,7 +144,7 @@ def digest(named: Mapping[str, np.ndarray]) -> str:
     found = xxhash.xxh3_128()
     for name, array in sorted(named.items()):
         found.update(f"{name} {array.dtype} {array.shape}".encode())
-        found.update(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
+        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return found.hexdigest()
 
 
@@ -212,13 +212,11 @@ def only_trainer(path: Path, session: str) -> Iterator[None]:
 
 def environment(**more: Any) -> dict[str, Any]:
     """What bits depend on beside the identity: results are equal bit for bit only where all of this is equal."""
-    import jaxlib
-
     devices = jax.devices()
     return {
         "threads": len(os.sched_getaffinity(0)),
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": jax.lib.__version__,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "device": devices[0].device_kind,
         "devices": len(devices),

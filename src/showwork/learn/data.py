@@ -53,12 +53,13 @@ def num_steps(train: Mapping[str, Any], num_rows: int) -> int:
     Raises:
       ValueError: both or neither of epochs and max_steps, or one that is not positive.
     """
-    epochs, most = train.get("epochs"), train.get("max_steps")
+    epochs: Any = train.get("epochs")
+    most: Any = train.get("max_steps")
     if (epochs is None) == (most is None):
         raise ValueError(
             f"train: epochs is {epochs} and max_steps is {most} but exactly one must be given; set the other to null"
         )
-    steps = most if epochs is None else math.ceil(epochs * -(-num_rows // rows_per_step(train)))
+    steps: int = most if epochs is None else math.ceil(epochs * -(-num_rows // rows_per_step(train)))
     if steps < 1:
         raise ValueError(
             f"train: {'max_steps' if epochs is None else 'epochs'} is {most if epochs is None else epochs} but must be "

@@ -18,6 +18,9 @@ import jax.numpy as jnp
 CHUNK_FLOATS = 2**23  # logits held at once: 32 MiB in float32
 LEAST_CHUNK = 256  # tokens; below this the product with the vocabulary no longer fills a core
 
+Residuals = tuple[jax.Array, jax.Array | None]
+"""Gradients with respect to the states and, where it is trained, the table."""
+
 
 def chunk_tokens(num_tokens: int, vocabulary: int) -> int:
     """Tokens per chunk: few enough that logits stay small and chunks of masked tokens can be left out.
@@ -55,12 +58,22 @@ def cross_entropy(
     return _passes(states, table, targets, weights, softcap, chunk, train_table, with_gradient=False)[0]
 
 
-def _forward(states, table, targets, weights, softcap, chunk, train_table):
+def _forward(
+    states: jax.Array,
+    table: jax.Array,
+    targets: jax.Array,
+    weights: jax.Array,
+    softcap: float | None,
+    chunk: int | None,
+    train_table: bool,
+) -> tuple[jax.Array, Residuals]:
     loss, d_states, d_table = _passes(states, table, targets, weights, softcap, chunk, train_table, with_gradient=True)
     return loss, (d_states, d_table)
 
 
-def _backward(softcap, chunk, train_table, residuals, upstream):
+def _backward(
+    softcap: float | None, chunk: int | None, train_table: bool, residuals: Residuals, upstream: jax.Array
+) -> tuple[jax.Array, jax.Array | None, None, None]:
     d_states, d_table = residuals
     d_states = (d_states.astype(jnp.float32) * upstream).astype(d_states.dtype)
     return d_states, None if d_table is None else d_table * upstream, None, None
@@ -69,7 +82,17 @@ def _backward(softcap, chunk, train_table, residuals, upstream):
 cross_entropy.defvjp(_forward, _backward)
 
 
-def _passes(states, table, targets, weights, softcap, chunk, train_table, with_gradient):
+def _passes(
+    states: jax.Array,
+    table: jax.Array,
+    targets: jax.Array,
+    weights: jax.Array,
+    softcap: float | None,
+    chunk: int | None,
+    train_table: bool,
+    *,
+    with_gradient: bool,
+) -> tuple[jax.Array, Any, jax.Array | None]:  # no gradient: None for both
     tokens, width = states.shape
     chunk = chunk or chunk_tokens(tokens, table.shape[0])
     num_chunks = -(-tokens // chunk)
@@ -79,7 +102,7 @@ def _passes(states, table, targets, weights, softcap, chunk, train_table, with_g
     head = table.astype(states.dtype)
     needed = jnp.sum(weights != 0)
 
-    def one_chunk(number, carry):
+    def one_chunk(number: jax.Array, carry: tuple) -> tuple:
         total, d_sorted, d_table = carry
         start = number * chunk
         here = jax.lax.dynamic_slice(places, (start,), (chunk,))
@@ -88,7 +111,7 @@ def _passes(states, table, targets, weights, softcap, chunk, train_table, with_g
         x, target = states[here], targets[here]
         raw = jax.lax.dot_general(x, head, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32)
         bent = None if softcap is None else jnp.tanh(raw / softcap)
-        logits = raw if bent is None else softcap * bent
+        logits = raw if bent is None or softcap is None else softcap * bent
         top = jnp.max(logits, axis=1, keepdims=True)
         exponentials = jnp.exp(logits - top)
         sums = jnp.sum(exponentials, axis=1, keepdims=True)

@@ -107,7 +107,14 @@ def attend_block(
 
     Returns:
         [B, K, G, T, H] in v's dtype.
+
+    Raises:
+        ValueError: segments of one side only.
     """
+    if (q_segments is None) != (k_segments is None):
+        raise ValueError(
+            "attention got segments of one side only, wanted both or neither; give q_segments and k_segments."
+        )
     batch, kv_heads, groups, queries, width = q.shape
     keys = k.shape[2]
     flat_q = q.reshape(batch * kv_heads, groups * queries, width)
@@ -123,7 +130,7 @@ def attend_block(
     seen = distance >= 0
     if window is not None:
         seen &= distance < window
-    if q_segments is not None:
+    if q_segments is not None and k_segments is not None:
         seen &= q_segments[:, :, None] == k_segments[:, None, :]
     scores = scores.reshape(batch, kv_heads, groups, queries, keys)
     scores = jnp.where(seen[:, None, None], scores, MASKED)

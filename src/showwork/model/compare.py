@@ -38,9 +38,20 @@ class Agreement:
 
 
 @partial(jax.jit, static_argnames=("cfg", "dtype"))
-def _states(params, cfg, tokens, positions, segment_ids, lora, scale, dtype):
+def _states(
+    params: dict,
+    cfg: GemmaConfig,
+    tokens: jax.Array,
+    positions: jax.Array,
+    segment_ids: jax.Array,
+    lora: dict | None,
+    scale: float,
+    dtype: str | None,
+) -> jax.Array:
     with jax.default_matmul_precision("highest"):
-        return hidden(params, cfg, tokens, positions, segment_ids, lora, scale, dtype=dtype)
+        return hidden(
+            params, cfg, tokens, positions, segment_ids, lora, scale, dtype=None if dtype is None else jnp.dtype(dtype)
+        )
 
 
 def outputs(
@@ -64,7 +75,9 @@ def outputs(
 
 
 @partial(jax.jit, static_argnames="cfg")
-def _difference(cfg, states, embed, other_states, other_embed):
+def _difference(
+    cfg: GemmaConfig, states: jax.Array, embed: jax.Array, other_states: jax.Array, other_embed: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     with jax.default_matmul_precision("highest"):
         one = logits({"embed": embed}, cfg, states)
         two = logits({"embed": other_embed}, cfg, other_states)

@@ -14,7 +14,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-_DEFAULTS = {  # what transformers assumes when config.json is silent; gemma-3-4b's text_config is
+# What transformers assumes when config.json is silent; gemma-3-4b's text_config is.
+_DEFAULTS: dict[str, dict[str, Any]] = {
     "gemma2": {"sliding_window": 4096, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
     "gemma3_text": {"sliding_window": 4096, "attn_logit_softcapping": None, "final_logit_softcapping": None},
 }

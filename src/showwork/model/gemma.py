@@ -31,7 +31,9 @@ MODULES = ("q", "k", "v", "o", "gate", "up", "down")
 REMAT = ("none", "dots", "block")
 
 
-def linear(x: jax.Array, w: jax.Array, lora: dict | None = None, scale: float = 1.0, drop: Callable | None = None):
+def linear(
+    x: jax.Array, w: jax.Array, lora: dict | None = None, scale: float = 1.0, drop: Callable | None = None
+) -> jax.Array:
     """x [rows, in] times w [out, in], plus the low-rank part scale * (x A^T) B^T, in x's dtype.
 
     Adapters stay float32 where they are kept and are cast only here, at the matmul.
@@ -189,7 +191,7 @@ def hidden(
     elif remat == "dots":
         policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
         body = jax.checkpoint(body, prevent_cse=False, policy=policy)
-    keys = jax.random.split(dropout_key, cfg.num_layers) if dropout else None
+    keys = jax.random.split(dropout_key, cfg.num_layers) if dropout and dropout_key is not None else None
     x, _ = jax.lax.scan(body, embed(params, cfg, tokens, dtype), (params["layers"], lora, jnp.array(cfg.local), keys))
     return rms_norm(x, params["final_norm"], cfg.epsilon)
 

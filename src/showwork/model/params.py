@@ -160,7 +160,7 @@ def check_tensors(found: Mapping[str, Tensor], cfg: GemmaConfig, folder: Path) -
     for name, tensor in found.items():
         if name in wanted or _NOT_OURS.search(name):
             continue
-        if name.endswith("lm_head.weight") and same_bytes(tensor, embed):
+        if embed and name.endswith("lm_head.weight") and same_bytes(tensor, embed):
             continue
         raise ValueError(
             f"base '{folder}': tensor {name} of shape {list(tensor.shape)} in {tensor.file.name} is unexpected, wanted "
@@ -200,8 +200,8 @@ def save_params(folder: Path | str, params: Mapping[str, Any], cfg: GemmaConfig)
             places[f"model.layers.{index}.{HF_NAMES[name]}.weight"] = (params["layers"][name], index)
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
-    for name, (array, index) in sorted(places.items()):
-        shape = array.shape if index is None else array.shape[1:]
+    for name, (array, at) in sorted(places.items()):
+        shape = array.shape if at is None else array.shape[1:]
         dtype = np.dtype(array.dtype)
         size = int(np.prod(shape)) * dtype.itemsize
         header[name] = {"dtype": _CODES[dtype], "shape": list(shape), "data_offsets": [offset, offset + size]}
@@ -211,6 +211,6 @@ def save_params(folder: Path | str, params: Mapping[str, Any], cfg: GemmaConfig)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)))
         file.write(text)
-        for _, (array, index) in sorted(places.items()):
-            file.write(np.ascontiguousarray(array if index is None else array[index]).tobytes())
+        for _, (array, at) in sorted(places.items()):
+            file.write(np.ascontiguousarray(array if at is None else array[at]).tobytes())
     return path

@@ -112,7 +112,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
 
 def read_into(tensor: Tensor, into: np.ndarray) -> None:
     """Read a tensor's bytes into a contiguous array of its dtype and shape, with pread: no mapped pages stay behind."""
-    view = memoryview(into.reshape(-1).view(np.uint8))
+    view = into.reshape(-1).view(np.uint8).data
     handle = os.open(tensor.file, os.O_RDONLY)
     try:
         done = 0

@@ -67,10 +67,9 @@ def sets(found: Runs, count: int) -> list[np.ndarray]:
 
 def sketches(found: Runs, count: int) -> np.ndarray:
     """uint32[count, BINS]: the smallest shingle of each bin; an empty bin borrows from another one."""
-    smallest = np.full(count * BINS, _EMPTY, np.uint32)
+    smallest = np.full((count, BINS), _EMPTY, np.uint32)
     bins = (found.hashes >> np.uint64(57)).astype(np.int64)
-    np.minimum.at(smallest, found.texts * BINS + bins, found.hashes.astype(np.uint32))
-    smallest = smallest.reshape(count, BINS)
+    np.minimum.at(smallest.reshape(-1), found.texts * BINS + bins, found.hashes.astype(np.uint32))
     lent = smallest.copy()
     for attempt in range(_ATTEMPTS):
         empty = smallest == _EMPTY

@@ -238,10 +238,10 @@ def _window(window: str) -> str | None:
     prose = _prose(window)
     latin = _LATIN_WORD.findall(prose)
     if not prose.isascii():
-        east, other = len(_EAST_ASIAN.findall(prose)), _OTHER_SCRIPT.findall(prose)
-        if east + len(other) > len(latin):
-            share = (east + len(other)) / (east + len(other) + len(latin))
-            return f"{_east(prose) if east > len(other) else _script(other[0])} {share:.2f}"
+        east, others = len(_EAST_ASIAN.findall(prose)), _OTHER_SCRIPT.findall(prose)
+        if east + len(others) > len(latin):
+            share = (east + len(others)) / (east + len(others) + len(latin))
+            return f"{_east(prose) if east > len(others) else _script(others[0])} {share:.2f}"
         prose = _OTHER_SCRIPT.sub(" ", _EAST_ASIAN.sub(" ", prose))
         if _english(prose):
             return None

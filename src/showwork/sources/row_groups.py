@@ -73,7 +73,7 @@ class RowGroupFile(io.RawIOBase):
                 f"{CHANGED}"
             )
 
-    def read(self, size: int = -1) -> bytes | memoryview:  # type: ignore[override]
+    def read(self, size: int = -1) -> bytes | memoryview:
         """Bytes from memory where the loaded row group has them, not copied, else from the file."""
         size = self._size - self._at if size < 0 else size
         first = self._at - self._begin
