@@ -15,6 +15,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "why": ("showwork.look.why", "say where a row of a source went, and why"),
     "inspect": ("showwork.look.inspect", "look at a file that a stage left"),
+    "watch": ("showwork.look.watch", "watch a session while it runs"),
 }
 """{command: (module, what it does)}"""
 
