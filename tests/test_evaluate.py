@@ -21,6 +21,7 @@ from showwork.foundation.schema import PROMPT
 from showwork.foundation.stage import run_stage
 from showwork.foundation.tables import write_table
 from showwork.learn.rollout import Rollout, generate
+from showwork.learn.trained import trained_params
 from showwork.model.gemma import hidden, logits
 from showwork.model.lora import merge, to_peft
 from showwork.model.params import layer_shapes, save_params
@@ -73,6 +74,12 @@ def world(tmp_path_factory):
     )  # fmt: skip
     write_prompts(folder, PROMPTS)
     return folder, params, lora
+
+
+def session(folder: Path) -> tuple[Path, dict]:
+    """The weights that a training left, and what its manifest says of them."""
+    manifest = read_json(folder / "manifest.json")
+    return folder / manifest["files"]["adapter"]["name"], manifest["adapter"]
 
 
 def write_prompts(folder: Path, prompts: list[dict]) -> None:
@@ -157,7 +164,7 @@ def test_an_adapter_is_merged_and_moves_the_loss(world, base_run, tmp_path):
     assert run(folder, tmp_path, adapter=True) == 0
     before, after = (read_json(out / "metrics.json")["total"]["gold"]["loss"] for out in (base_run, tmp_path))
     assert abs(before - after) > 0.01
-    merged = evaluate.trained_params(folder / "base", folder / "train/manifest.json", CFG, "float32")
+    merged = trained_params(folder / "base", CFG, "float32", *session(folder / "train"))
     jax.tree.map(np.testing.assert_array_equal, merged, merge(params, lora, 2.0))
 
 
@@ -169,7 +176,7 @@ def test_a_session_that_trained_all_weights_is_read_whole(world, tmp_path):
         tmp_path / "manifest.json", stage="train", name="s", inputs={}, counts={}, settings={}, adapter={"kind": "full"},
         files={"adapter": tmp_path / "model.safetensors"},
     )  # fmt: skip
-    found = evaluate.trained_params(folder / "base", tmp_path / "manifest.json", CFG, "float32")
+    found = trained_params(folder / "base", CFG, "float32", *session(tmp_path))
     jax.tree.map(np.testing.assert_array_equal, found, doubled)
 
 

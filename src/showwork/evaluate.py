@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from showwork.foundation.files import write_json
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
@@ -35,10 +34,10 @@ from showwork.learn.grade import answers_match, grade, is_short
 from showwork.learn.measures import GENERATION, TASKS, measures
 from showwork.learn.rollout import Request, Rollout, generate
 from showwork.learn.score import token_log_probs
+from showwork.learn.trained import trained_params
 from showwork.model.config import GemmaConfig
 from showwork.model.decode import unstack
-from showwork.model.lora import from_peft, merge
-from showwork.model.params import load_params, read_config
+from showwork.model.params import read_config
 from showwork.tokens.base import base_folder
 from showwork.tokens.fitting import joined, shortened
 from showwork.tokens.packing import DTYPES, PackedArrays, best_fit_decreasing, pack
@@ -79,7 +78,8 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     cfg = GemmaConfig.from_hf(config)
     if args.work:
         compile_cache(args.work / "jax-cache")
-    params = trained_params(folder, args.adapter, cfg, settings["dtype"])
+    session = (read_checked(args.adapter, "adapter"), read_manifest(args.adapter)["adapter"]) if args.adapter else ()
+    params = trained_params(folder, cfg, settings["dtype"], *session)
 
     scores = score_gold(prompts, params, cfg, encoder, settings["template"], say)
     weights = unstack(params, cfg)
@@ -104,16 +104,6 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         tasks=tasks,
     )
     say(sentence(found["total"]))
-
-
-def trained_params(folder: Path, adapter: Path | None, cfg: GemmaConfig, dtype: str) -> dict:
-    """The base's weights, with a session's adapter merged in; or the weights of a session that trained all of them."""
-    if adapter is None:
-        return load_params(folder, cfg, dtype)
-    about, file = read_manifest(adapter)["adapter"], read_checked(adapter, "adapter")
-    if about["kind"] == "full":
-        return load_params(file, cfg, dtype)
-    return merge(load_params(folder, cfg, dtype), from_peft(load_file(file), cfg), about["scale"])
 
 
 def score_gold(
