@@ -15,6 +15,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "why": ("showwork.look.why", "say where a row of a source went, and why"),
     "inspect": ("showwork.look.inspect", "look at a file that a stage left"),
+    "ask": ("showwork.look.ask", "ask a trained model a question"),
 }
 """{command: (module, what it does)}"""
 

@@ -9,6 +9,7 @@ True
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from showwork.records.ids import normalized
@@ -26,7 +27,7 @@ NOT_STOPPED = "not_stopped"
 class Grade:
     """What one completion is worth. `reason` is empty exactly when it is well formed.
 
-    `correct` and `answer_copied` are None where they cannot be judged: a gold answer that is long, or no answer.
+    `correct` and `answer_copied` are None where they cannot be judged: gold answers that are long or none, or no answer.
     """
 
     trace: str
@@ -43,17 +44,23 @@ class Grade:
 
 
 def grade(
-    completion: str, gold_answer: str, *, stopped: bool, match_max_characters: int = MATCH_MAX_CHARACTERS
+    completion: str,
+    gold_answer: str | Sequence[str],
+    *,
+    stopped: bool,
+    match_max_characters: int = MATCH_MAX_CHARACTERS,
 ) -> Grade:
-    """All grades of one completion in our own form."""
+    """All grades of one completion in our own form; of several gold answers any will do, and only short ones are compared."""
+    golds = [gold_answer] if isinstance(gold_answer, str) else gold_answer
+    short = [gold for gold in golds if is_short(gold, match_max_characters)]
     parsed = parse_target(completion)
     if isinstance(parsed, Parsed):
         trace, answer, reason = parsed.trace, parsed.answer, "" if stopped else NOT_STOPPED
     else:
         trace, answer, reason = "", "", parsed.reason
     correct = None
-    if is_short(gold_answer, match_max_characters):
-        correct = not reason and answers_match(answer, gold_answer)
+    if short:
+        correct = not reason and any(answers_match(answer, gold) for gold in short)
     return Grade(
         trace=trace,
         answer=answer,
