@@ -20,6 +20,7 @@ from showwork.foundation.manifest import write_manifest
 from showwork.foundation.schema import PROMPT
 from showwork.foundation.stage import run_stage
 from showwork.foundation.tables import write_table
+from showwork.learn.measures import TASKS, task_version
 from showwork.learn.rollout import Rollout, generate
 from showwork.learn.trained import trained_params
 from showwork.model.gemma import hidden, logits
@@ -206,7 +207,7 @@ def test_the_measures_are_what_a_person_counts(world, tmp_path, monkeypatch):
         GOOD.replace("Bo</a", "Ana</a"),
         "<reasoning>Hal",
         GOOD,
-        "<reasoning>" + "and so on it goes again, " * 30,
+        "<reasoning>" + "и так далее снова и снова, " * 30,
     ]
     ends = [107, 107, None, 1, None]
     direct = ["Bo\n", " bo.\n\nQuestion", "Ana is", "Bo"]
@@ -226,6 +227,7 @@ def test_the_measures_are_what_a_person_counts(world, tmp_path, monkeypatch):
     written = total["greedy"]
     assert {k: (v["count"], v["total"]) for k, v in written.items() if isinstance(v, dict) and "share" in v} == {
         "well_formed": (2, 5), "accuracy": (1, 4), "looping": (1, 5), "truncated": (2, 5), "answer_copied": (0, 2),
+        "language_switched": (1, 5),
     }  # fmt: skip
     assert written["reasons"] == {"no_close": 2, "text_after": 1}
     assert written["graded"] == pytest.approx((1 + 1 + 0.2 + 0.8 + 0.2) / 5)
@@ -235,6 +237,30 @@ def test_the_measures_are_what_a_person_counts(world, tmp_path, monkeypatch):
         r["answer"] for r in pq.read_table(tmp_path / "generations.parquet").to_pylist() if r["mode"] == "direct"
     ]
     assert answers == ["Bo", "bo.", "Ana is", "Bo"]
+
+
+def test_a_task_has_another_version_whenever_its_number_could_be_another():
+    def versions(prompts="p", code="c", **changes):
+        own = {key: changes.pop(key) for key in ("seed", "dtype", "template") if key in changes}
+        whole = {**settings(**changes), **own}
+        return {task: task_version(task, whole, prompts, code) for task in TASKS}
+
+    before = versions()
+    answers = {"greedy", "sampled", "direct"}
+    for changed, tasks in [
+        ({"prompts": "q"}, set(TASKS)),
+        ({"code": "d"}, set(TASKS)),
+        ({"dtype": "bfloat16"}, set(TASKS)),
+        ({"template": {"system_prompt": "Do.", "max_seq_length": 256, "min_trace_tokens": 4}}, set(TASKS)),
+        ({"max_new_tokens": 7}, {"greedy", "sampled"}),
+        ({"answer_match_max_characters": 65}, answers),
+        ({"direct_prompt": "{question}"}, {"direct"}),
+        ({"temperature": 0.5}, {"sampled"}),
+        ({"seed": 2}, {"sampled"}),
+        ({"batch": 9}, set()),
+    ]:
+        after = versions(**changed)
+        assert {task for task in TASKS if after[task] != before[task]} == tasks, changed
 
 
 def test_a_direct_answer_stops_at_any_piece_that_ends_a_line(world):

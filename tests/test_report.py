@@ -135,7 +135,7 @@ def test_numbers_of_two_versions_of_a_task_are_not_compared(session, tmp_path, c
     manifest["files"]["metrics"] = describe(path, path.parent)
     write_json(path.with_name("manifest.json"), manifest)
     assert write_page(tmp_path, [tmp_path / p.relative_to(folder) for p in inputs]) == 1
-    assert "task 'greedy' has version 1 for session1 and 0 for base" in capsys.readouterr().err
+    assert "task 'greedy' has version 0123456789ab for session1 and 0 for base" in capsys.readouterr().err
 
 
 def test_importing_the_report_loads_no_model_code():

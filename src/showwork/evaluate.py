@@ -7,7 +7,7 @@
     python -m showwork.evaluate --settings JSON --base results/download/base.json --prompts results/heldout/prompts.json
         --adapter results/train/session1/manifest.json --metrics M --generations G --manifest OUT
 
-Four tasks on the same prompts, each with a version (learn/measures.py):
+Four tasks on the same prompts, each with a version that changes whenever its number could (learn/measures.py):
   greedy   the question in the training template, the most likely token each time, until <end_of_turn>
   sampled  the same at evaluate.temperature, when one is set
   direct   `Question: … Answer:` as plain text, one line: what the model knows without tags or trace. Where the gold is short
@@ -27,11 +27,12 @@ import numpy as np
 
 from showwork.foundation.files import write_json
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
+from showwork.foundation.provenance import code_version
 from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import read_rows, write_table
 from showwork.learn.device import compile_cache
-from showwork.learn.grade import answers_match, grade, is_short
-from showwork.learn.measures import GENERATION, TASKS, measures
+from showwork.learn.grade import answers_match, grade, is_short, switches_language
+from showwork.learn.measures import GENERATION, TASKS, measures, task_version
 from showwork.learn.rollout import Request, Rollout, generate
 from showwork.learn.score import token_log_probs
 from showwork.learn.trained import trained_params
@@ -90,7 +91,8 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
 
     sink = write_table(args.generations, GENERATION, [rows])
     found = measures(rows)
-    tasks = {task: version for task, version in TASKS.items() if task in found["total"]}
+    asked, code = read_manifest(args.prompts)["files"]["prompts"]["sha256"], code_version("showwork.evaluate")
+    tasks = {task: task_version(task, settings, asked, code) for task in TASKS if task in found["total"]}
     write_json(args.metrics, {"name": settings["name"], "tasks": tasks, **found})
     write_manifest(
         args.manifest,
@@ -218,6 +220,7 @@ def completion_row(prompt: Row, mode: str, rollout: Rollout, encoder: Encoder, m
         "looping": found.looping,
         "truncated": not rollout.stopped,
         "answer_copied": found.answer_copied,
+        "language_switched": switches_language(prompt["question"], text),
     }
 
 
@@ -234,6 +237,7 @@ def direct_row(prompt: Row, rollout: Rollout, encoder: Encoder) -> Row:
         "looping": None,
         "truncated": not rollout.stopped,
         "answer_copied": None,
+        "language_switched": None,
     }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from showwork.records.ids import normalized
+from showwork.records.language import not_english
 from showwork.records.loops import find_loop
 from showwork.records.parse import Parsed, parse_target
 
@@ -103,6 +104,27 @@ def is_copied(answer: str, trace: str, match_max_characters: int = MATCH_MAX_CHA
     """
     answer = normalized(answer)
     return len(answer) > match_max_characters and answer in normalized(trace)
+
+
+def switches_language(question: str, completion: str) -> bool | None:
+    """Whether either half of a completion is in another language than the question, code, formulas and tags apart.
+
+    None where that cannot be told: the question is not English, and a half is English or too short to say.
+
+    >>> switches_language("Why do leaves fall?", "<reasoning>因为天气变冷,叶子就会掉下来。</reasoning>")
+    True
+    """
+    middle = len(completion) // 2
+    asked, *halves = (_language(text) for text in (question, completion[:middle], completion[middle:]))
+    if any(half != asked for half in halves if half is not None):
+        return True
+    return False if asked is None or None not in halves else None
+
+
+def _language(text: str) -> str | None:
+    """None is English, or too short to say."""
+    found = not_english(text)
+    return found.split()[0] if found else None
 
 
 def graded_form(completion: str, *, stopped: bool) -> float:
