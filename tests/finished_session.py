@@ -20,8 +20,9 @@ from showwork.foundation.manifest import write_manifest
 from showwork.foundation.schema import DROPPED, LEDGER, RECORD, REJECTED
 from showwork.foundation.tables import write_table
 from showwork.learn.grade import answers_match, grade
-from showwork.learn.measures import GENERATION, TASKS, measures
+from showwork.learn.measures import ANSWERED, GENERATION, TASKS, measures, measures_of_questions
 
+OWN_TAG = "<b>hard"
 HOSTILE = "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\"><b>bold</b> & {{ 7*7 }}"
 NAMES = ("Ana", "Bo", "Cleo", "Cora", "Dan", "Eli", "Hal", "Ida", "Mia", "Noor", "Rob", "Tom", "Uma", "Vera")
 SAMPLES = {
@@ -339,10 +340,17 @@ def _evaluate(folder: Path, name: str, trained: bool, num_prompts: int) -> Path:
     write_table(folder / "generations.parquet", GENERATION, [rows])
     found_measures = measures(rows)
     tasks = {task: "0123456789ab" for task in TASKS if task in found_measures["total"]}
-    write_json(folder / "metrics.json", {"name": name, "tasks": tasks, **found_measures})
+    own = [
+        row | {"source": "exam", "gold_tokens": None, "gold_answers": [row["gold_answer"]], "tags": [OWN_TAG] * (i % 2)}
+        for i, row in enumerate(rows[:6])
+    ]
+    write_table(folder / "questions.parquet", ANSWERED, [own])
+    of_own = measures_of_questions(own)
+    of_own["exam"]["tasks"] = {"greedy": "ba9876543210"}
+    write_json(folder / "metrics.json", {"name": name, "tasks": tasks, **found_measures, "questions": of_own})
     write_manifest(
         folder / "manifest.json", stage="evaluate", name=name, settings={"name": name, "seed": 42}, inputs={},
-        files={"metrics": folder / "metrics.json", "generations": folder / "generations.parquet"},
+        files={n: folder / f"{n}.{'json' if n == 'metrics' else 'parquet'}" for n in ("metrics", "generations", "questions")},
         counts={"prompts": num_prompts, "generations": len(rows)},
     )  # fmt: skip
     return folder / "manifest.json"

@@ -94,7 +94,7 @@ def write_prompts(folder: Path, prompts: list[dict]) -> None:
 def settings(**changes) -> dict:
     how = {
         "max_new_tokens": 6, "temperature": None, "batch": 8, "direct_prompt": "Question: {question}\nAnswer:",
-        "answer_match_max_characters": 64,
+        "answer_match_max_characters": 64, "questions": {},
     } | changes  # fmt: skip
     template = {"system_prompt": "Think.", "max_seq_length": 256, "min_trace_tokens": 4}
     return {"name": "s", "seed": 1, "dtype": "float32", "template": template, "evaluate": how}
@@ -104,6 +104,7 @@ def run(folder: Path, out: Path, *, adapter: bool = False, log: Path | None = No
     argv = ["--settings", json.dumps(settings(**changes)), "--base", str(folder / "base.json")]
     argv += ["--prompts", str(folder / "prompts.json"), "--metrics", str(out / "metrics.json")]
     argv += ["--generations", str(out / "generations.parquet"), "--manifest", str(out / "manifest.json")]
+    argv += ["--questions", str(out / "questions.parquet")]
     argv += ["--adapter", str(folder / "train/manifest.json")] * adapter + (["--log", str(log)] if log else [])
     return run_stage(evaluate.work, evaluate.arguments, evaluate.__doc__, argv)
 
@@ -265,12 +266,42 @@ def test_a_task_has_another_version_whenever_its_number_could_be_another():
 
 def test_a_direct_answer_stops_at_any_piece_that_ends_a_line(world):
     encoder = load_encoder(world[0] / "base", HF)
-    (request,) = evaluate.direct_requests(PROMPTS[:1], "Q: {question}\nA:", encoder, (107, 1))
+    asked = [PROMPTS[0] | {"answers": ["Bo", LONG_ANSWER]}]
+    (request,) = evaluate.direct_requests(asked, "Q: {question}\nA:", encoder, (107, 1), 64)
     assert set(encoder.encode_content(["\n"])[0][0]) <= set(request.stop_ids)
     assert {1, 107} <= set(request.stop_ids)
     assert not set(encoder.encode_content(["Bo"])[0][0]) & set(request.stop_ids)
     assert encoder.decode(request.prompt) == "<bos>Q: Whom does Hal serve, number 0?\nA:"
     assert request.max_new_tokens == 2 + evaluate.DIRECT_SPARE_TOKENS
+
+
+def test_the_users_own_questions_are_answered_apart_with_any_reference_and_by_tag(world, base_run, tmp_path):
+    lines = [
+        {"id": "a", "question": "Whom<eos>?", "answer": ["Zoe", LONG_ANSWER], "tags": ["who", "hard"]},
+        {"id": "b", "question": "Why?", "answer": LONG_ANSWER, "tags": ["why"]},
+        {"id": "c", "question": "How?"},
+    ]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert run(world[0], tmp_path, questions={"exam": str(tmp_path / "own.jsonl")}) == 0
+    rows = pq.read_table(tmp_path / "questions.parquet").to_pylist()
+    assert [(r["prompt_id"], r["mode"], r["source"]) for r in rows] == [
+        ("a", "greedy", "exam"), ("b", "greedy", "exam"), ("c", "greedy", "exam"), ("a", "direct", "exam"),
+    ]  # fmt: skip
+    assert rows[0]["question"] == "Whom‹eos›?"
+    assert [r["gold_answers"] for r in rows] == [["Zoe", LONG_ANSWER], [LONG_ANSWER], [], ["Zoe", LONG_ANSWER]]
+    assert [r["correct"] for r in rows] == [False, None, None, False]
+    before, metrics = (read_json(out / "metrics.json") for out in (base_run, tmp_path))
+    exam = metrics.pop("questions")["exam"]
+    assert before.pop("questions") == {}
+    assert metrics == before
+    assert (exam["num_prompts"], sorted(exam["by_source"]), sorted(exam["total"])) == (
+        3, ["hard", "who", "why"], ["direct", "greedy", "num_prompts"],
+    )  # fmt: skip
+    assert exam["total"]["greedy"]["accuracy"]["total"] == 1
+    assert exam["by_source"]["why"]["num_prompts"] == 1
+    assert sorted(exam["tasks"]) == ["direct", "greedy"]
+    assert exam["tasks"]["greedy"] != metrics["tasks"]["greedy"]
+    assert read_json(tmp_path / "manifest.json")["counts"]["questions"] == 3
 
 
 def test_no_prompts_are_refused_with_the_way_out(world, tmp_path, capsys):

@@ -53,6 +53,13 @@ def test_no_text_of_a_record_becomes_markup(session):
     assert "{{ 7*7 }}" in markup(page)
 
 
+def test_the_users_own_questions_have_a_table_of_their_own_and_one_by_tag(session):
+    page = markup(session[2])
+    assert "Your own questions, exam: 6 of them. The mixes are not guarded against these." in page
+    assert "By tag of exam: session1, with base underneath." in page
+    assert "&lt;b&gt;hard" in page
+
+
 def test_every_selected_row_is_trained_on_or_lost_with_a_reason(session):
     inputs = report.Inputs(session[1], "session1")
     steps = report.funnel.steps_by_source(

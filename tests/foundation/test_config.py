@@ -175,6 +175,11 @@ CASES = {
         "direct_prompt:",
         "evaluate.direct_prompt: is 'Question:', expected it to hold {question}",
     ),
+    "questions that are not there": (
+        {"  questions: {}": "  questions: {exam: nowhere.jsonl}"},
+        "  questions: {}",
+        "evaluate.questions.exam: nowhere.jsonl: no such file, expected one JSON object with a question on each line",
+    ),
     "out of bounds": (
         {"  share: 0.01": "  share: 0.9"},
         "  share: 0.01",

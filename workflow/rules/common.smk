@@ -1,5 +1,6 @@
 # Helpers only: the checked configuration, the slices that jobs see, the names of files. No rules in this file.
 import sys
+from glob import escape
 from pathlib import Path
 
 REPO = Path(workflow.basedir)
@@ -122,6 +123,16 @@ def local_content(name):
     if folder is None or generated(folder):
         return None
     return fingerprint(Path(folder), wanted["files"])
+
+
+def questions_content():
+    """Digests of the files with the user's own questions, so that an edit of them is noticed; None without any."""
+    files = CONFIG["evaluate"]["questions"]
+    found = {
+        name: fingerprint(Path(file).parent, [escape(Path(file).name)])
+        for name, file in files.items()
+    }
+    return canonical(found) if found else None
 
 
 def generated(folder):

@@ -217,6 +217,13 @@ def _crossed(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     direct = config["evaluate"].get("direct_prompt")
     if direct is not None and "{question}" not in direct:
         yield ("evaluate", "direct_prompt"), f"is {direct!r}, expected it to hold {{question}}"
+    for name, path in config["evaluate"].get("questions", {}).items():
+        from showwork.records.questions import read_questions  # few plans have such files, and it loads pyarrow
+
+        try:
+            read_questions(Path(path))
+        except (ValueError, OSError) as error:
+            yield ("evaluate", "questions", name), str(error)
 
 
 def _sample_problems(name: str, sample: dict[str, Any], sources: dict[str, Any]) -> Iterator[tuple[Key, str]]:

@@ -77,6 +77,10 @@ def task_version(task: str, settings: Mapping[str, Any], prompts: str, code: str
     return hashlib.sha256(canonical(depends).encode()).hexdigest()[:12]
 
 
+ANSWERED = pa.schema([*GENERATION, ("gold_answers", pa.list_(pa.large_string())), ("tags", pa.list_(pa.string()))])
+"""One completion of one of the user's own questions: `source` is the name of their file, `gold_answers` all its references,
+`gold_answer` the first or nothing. Nothing is known of a gold trace, so that nothing is scored."""
+
 WRITTEN = ("well_formed", "looping", "truncated", "answer_copied", "language_switched")
 """Columns of which the share of completions is a measure."""
 
@@ -91,6 +95,20 @@ def measures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def measures_of_questions(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """{file: {"num_prompts", "total", "by_source"}} of `ANSWERED` rows; by_source is by tag, a question may have several."""
+    found = {}
+    for name in sorted({row["source"] for row in rows}):
+        mine = [row for row in rows if row["source"] == name]
+        tags = sorted({tag for row in mine for tag in row["tags"]})
+        found[name] = {
+            "num_prompts": len({row["prompt_id"] for row in mine}),
+            "total": _block(mine),
+            "by_source": {tag: _block([row for row in mine if tag in row["tags"]]) for tag in tags},
+        }
+    return found
+
+
 def _block(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     by_mode = {mode: [row for row in rows if row["mode"] == mode] for mode in ("greedy", "sampled", "direct")}
     block: dict[str, Any] = {"num_prompts": len({row["prompt_id"] for row in rows})}
@@ -99,7 +117,7 @@ def _block(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             block[mode] = _written(by_mode[mode])
     if by_mode["direct"]:
         block["direct"] = {"accuracy": _share(by_mode["direct"], "correct"), **_lengths(by_mode["direct"])}
-    if by_mode["greedy"]:
+    if any(row["gold_tokens"] is not None for row in by_mode["greedy"]):
         block["gold"] = _gold(by_mode["greedy"])
     return block
 
