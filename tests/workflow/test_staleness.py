@@ -145,6 +145,10 @@ CASES: dict[str, tuple[Callable[[Path], Any], set[Job]]] = {
         {("evaluate", "base")} | {("evaluate", s) for s in SESSIONS} | REPORTS,
     ),
     "the user's own questions touched": (touch("exam.jsonl"), set()),
+    "a judge": (
+        config(lambda c: c.update(judge={"url": "http://localhost:8000/v1", "model": "m"})),
+        {("judge", model) for model in ("base", *SESSIONS)},
+    ),
     "keys in another order": (config(reorder), set()),
     "comments of config.yaml": (
         lambda repo: (repo / "config.yaml").write_text("# new\n" + (repo / "config.yaml").read_text()),

@@ -92,6 +92,8 @@ def session_target(session):
     ]
     if CONFIG["sessions"][session]["publish"]:
         wanted.append(f"results/publish/{session}.json")
+    if CONFIG["judge"]:
+        wanted.append(f"results/judge/{session}/metrics.json")
     return wanted
 
 

@@ -211,6 +211,11 @@ def evaluate(config: Config, model: str) -> Config:
     }
 
 
+def judge(config: Config, model: str) -> Config:
+    """Who grades the base or a session, and how much of it."""
+    return {"name": model, "judge": config["judge"]}
+
+
 def export(config: Config, session: str) -> Config:
     """What is handed on, and how exactly it must agree."""
     return {
