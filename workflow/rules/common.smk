@@ -164,7 +164,9 @@ def everything_of(wildcards):
         f"results/pack/{session}/manifest.json",
         f"results/plan/{session}.json",
         f"results/train/{session}/manifest.json",
-        "results/evaluate/base/manifest.json",
-        f"results/evaluate/{session}/manifest.json",
+        *collect(
+            "results/evaluate/{model}/manifest.json",
+            model=["base", *slices.chain(CONFIG, session), session],
+        ),
         f"results/export/{session}/certificate.json",
     ]
