@@ -96,12 +96,14 @@ def test_graded_form_is_full_exactly_when_the_strict_parser_accepts(text: str, f
         ),
         ("Why do leaves fall?", "```py\nx = 4\n``` $x^2$", False),
         ("树叶为什么会掉下来?", "因为天气变冷,叶子就会掉下来。" * 2, False),
-        ("树叶为什么会掉下来?", "因为天气变冷,叶子就会掉下来。" * 2 + "чтобы не замёрзнуть зимой " * 3, True),
+        ("树叶为什么会掉下来?", "因为天气变冷,叶子就会掉下来。" * 20 + "чтобы не замёрзнуть зимой " * 13, True),
         ("树叶为什么会掉下来?", "Because the nights grow cold.", None),
         ("Why?", "", False),
     ],
 )
-def test_a_switch_of_language_is_seen_in_either_half(question, completion, switched):
+def test_a_switch_of_language_is_seen_in_the_whole_and_in_either_half_of_a_long_completion(
+    question, completion, switched
+):
     assert switches_language(question, completion) is switched
 
 

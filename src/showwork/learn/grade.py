@@ -20,6 +20,9 @@ from showwork.records.parse import Parsed, parse_target
 MATCH_MAX_CHARACTERS = 64
 """Gold answers up to this long are judged by equality; longer ones are prose, which equality says nothing about."""
 
+HALVED_FROM = 600
+"""Completions of so many characters are judged for their language by halves: a model may begin well and end in another."""
+
 NOT_STOPPED = "not_stopped"
 """The reason of a completion that has the form to the letter and was cut by the limit before its stop token."""
 
@@ -107,18 +110,20 @@ def is_copied(answer: str, trace: str, match_max_characters: int = MATCH_MAX_CHA
 
 
 def switches_language(question: str, completion: str) -> bool | None:
-    """Whether either half of a completion is in another language than the question, code, formulas and tags apart.
+    """Whether a completion, or either half of a long one, is in another language than the question, code, formulas and tags
+    apart. Halves of short ones are not judged: of 300 completions of the demo, all English, nine had a half that was not.
 
-    None where that cannot be told: the question is not English, and a half is English or too short to say.
+    None where it cannot be told: the question is not English, and a part is English or too short to say.
 
     >>> switches_language("Why do leaves fall?", "<reasoning>因为天气变冷,叶子就会掉下来。</reasoning>")
     True
     """
     middle = len(completion) // 2
-    asked, *halves = (_language(text) for text in (question, completion[:middle], completion[middle:]))
-    if any(half != asked for half in halves if half is not None):
+    texts = [completion] if len(completion) < HALVED_FROM else [completion[:middle], completion[middle:]]
+    asked, parts = _language(question), [_language(text) for text in texts]
+    if any(part != asked for part in parts if part is not None):
         return True
-    return False if asked is None or None not in halves else None
+    return False if asked is None or None not in parts else None
 
 
 def _language(text: str) -> str | None:

@@ -125,7 +125,7 @@ MEASURES = (
         "greedy",
         _flag("language_switched"),
         -1,
-        "Either half of the completion is in another language than the question; code and formulas have none.",
+        "The completion, or either half of a long one, is in another language than the question; code and formulas have none.",
     ),
     Measure(
         "stop_probability",
