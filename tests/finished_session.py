@@ -20,8 +20,9 @@ from showwork.foundation.manifest import write_manifest
 from showwork.foundation.schema import DROPPED, LEDGER, RECORD, REJECTED
 from showwork.foundation.tables import write_table
 from showwork.learn.grade import answers_match, grade
-from showwork.learn.measures import GENERATION, TASKS, measures
+from showwork.learn.measures import ANSWERED, GENERATION, TASKS, measures, measures_of_questions
 
+OWN_TAG = "<b>hard"
 HOSTILE = "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\"><b>bold</b> & {{ 7*7 }}"
 NAMES = ("Ana", "Bo", "Cleo", "Cora", "Dan", "Eli", "Hal", "Ida", "Mia", "Noor", "Rob", "Tom", "Uma", "Vera")
 SAMPLES = {
@@ -323,7 +324,8 @@ def _evaluate(folder: Path, name: str, trained: bool, num_prompts: int) -> Path:
         rows.append(shared | {
             "mode": "greedy", "completion": said, "trace": found.trace, "answer": found.answer, "reason": found.reason,
             "well_formed": found.well_formed, "graded": found.graded, "correct": found.correct, "looping": found.looping,
-            "truncated": not stopped, "answer_copied": found.answer_copied, "stop_reason": "stop" if stopped else "length",
+            "truncated": not stopped, "answer_copied": found.answer_copied,
+            "language_switched": False, "stop_reason": "stop" if stopped else "length",
             "num_tokens": len(said) // 3, "gold_loss": (12 if trained else 80) * random.uniform(0.8, 1.2), "gold_tokens": 40,
             "stop_probability": random.uniform(0.9, 1) if trained else random.uniform(0, 0.2),
         })  # fmt: skip
@@ -331,17 +333,24 @@ def _evaluate(folder: Path, name: str, trained: bool, num_prompts: int) -> Path:
         direct.append(shared | {
             "mode": "direct", "completion": guess, "trace": "", "answer": guess, "reason": "", "well_formed": None,
             "graded": None, "correct": answers_match(guess, answer), "looping": None, "truncated": False,
-            "answer_copied": None, "stop_reason": "stop", "num_tokens": 2, "gold_loss": None, "gold_tokens": None,
+            "answer_copied": None, "language_switched": None, "stop_reason": "stop", "num_tokens": 2, "gold_loss": None, "gold_tokens": None,
             "stop_probability": None,
         })  # fmt: skip
     rows += direct
     write_table(folder / "generations.parquet", GENERATION, [rows])
     found_measures = measures(rows)
-    tasks = {task: version for task, version in TASKS.items() if task in found_measures["total"]}
-    write_json(folder / "metrics.json", {"name": name, "tasks": tasks, **found_measures})
+    tasks = {task: "0123456789ab" for task in TASKS if task in found_measures["total"]}
+    own = [
+        row | {"source": "exam", "gold_tokens": None, "gold_answers": [row["gold_answer"]], "tags": [OWN_TAG] * (i % 2)}
+        for i, row in enumerate(rows[:6])
+    ]
+    write_table(folder / "questions.parquet", ANSWERED, [own])
+    of_own = measures_of_questions(own)
+    of_own["exam"]["tasks"] = {"greedy": "ba9876543210"}
+    write_json(folder / "metrics.json", {"name": name, "tasks": tasks, **found_measures, "questions": of_own})
     write_manifest(
         folder / "manifest.json", stage="evaluate", name=name, settings={"name": name, "seed": 42}, inputs={},
-        files={"metrics": folder / "metrics.json", "generations": folder / "generations.parquet"},
+        files={n: folder / f"{n}.{'json' if n == 'metrics' else 'parquet'}" for n in ("metrics", "generations", "questions")},
         counts={"prompts": num_prompts, "generations": len(rows)},
     )  # fmt: skip
     return folder / "manifest.json"

@@ -20,7 +20,9 @@ from showwork.foundation.manifest import write_manifest
 from showwork.foundation.schema import PROMPT
 from showwork.foundation.stage import run_stage
 from showwork.foundation.tables import write_table
+from showwork.learn.measures import TASKS, task_version
 from showwork.learn.rollout import Rollout, generate
+from showwork.learn.trained import trained_params
 from showwork.model.gemma import hidden, logits
 from showwork.model.lora import merge, to_peft
 from showwork.model.params import layer_shapes, save_params
@@ -75,6 +77,12 @@ def world(tmp_path_factory):
     return folder, params, lora
 
 
+def session(folder: Path) -> tuple[Path, dict]:
+    """The weights that a training left, and what its manifest says of them."""
+    manifest = read_json(folder / "manifest.json")
+    return folder / manifest["files"]["adapter"]["name"], manifest["adapter"]
+
+
 def write_prompts(folder: Path, prompts: list[dict]) -> None:
     write_table(folder / "prompts.parquet", PROMPT, [prompts])
     write_manifest(
@@ -86,7 +94,7 @@ def write_prompts(folder: Path, prompts: list[dict]) -> None:
 def settings(**changes) -> dict:
     how = {
         "max_new_tokens": 6, "temperature": None, "batch": 8, "direct_prompt": "Question: {question}\nAnswer:",
-        "answer_match_max_characters": 64,
+        "answer_match_max_characters": 64, "questions": {},
     } | changes  # fmt: skip
     template = {"system_prompt": "Think.", "max_seq_length": 256, "min_trace_tokens": 4}
     return {"name": "s", "seed": 1, "dtype": "float32", "template": template, "evaluate": how}
@@ -96,6 +104,7 @@ def run(folder: Path, out: Path, *, adapter: bool = False, log: Path | None = No
     argv = ["--settings", json.dumps(settings(**changes)), "--base", str(folder / "base.json")]
     argv += ["--prompts", str(folder / "prompts.json"), "--metrics", str(out / "metrics.json")]
     argv += ["--generations", str(out / "generations.parquet"), "--manifest", str(out / "manifest.json")]
+    argv += ["--questions", str(out / "questions.parquet")]
     argv += ["--adapter", str(folder / "train/manifest.json")] * adapter + (["--log", str(log)] if log else [])
     return run_stage(evaluate.work, evaluate.arguments, evaluate.__doc__, argv)
 
@@ -157,7 +166,7 @@ def test_an_adapter_is_merged_and_moves_the_loss(world, base_run, tmp_path):
     assert run(folder, tmp_path, adapter=True) == 0
     before, after = (read_json(out / "metrics.json")["total"]["gold"]["loss"] for out in (base_run, tmp_path))
     assert abs(before - after) > 0.01
-    merged = evaluate.trained_params(folder / "base", folder / "train/manifest.json", CFG, "float32")
+    merged = trained_params(folder / "base", CFG, "float32", *session(folder / "train"))
     jax.tree.map(np.testing.assert_array_equal, merged, merge(params, lora, 2.0))
 
 
@@ -169,7 +178,7 @@ def test_a_session_that_trained_all_weights_is_read_whole(world, tmp_path):
         tmp_path / "manifest.json", stage="train", name="s", inputs={}, counts={}, settings={}, adapter={"kind": "full"},
         files={"adapter": tmp_path / "model.safetensors"},
     )  # fmt: skip
-    found = evaluate.trained_params(folder / "base", tmp_path / "manifest.json", CFG, "float32")
+    found = trained_params(folder / "base", CFG, "float32", *session(tmp_path))
     jax.tree.map(np.testing.assert_array_equal, found, doubled)
 
 
@@ -199,7 +208,7 @@ def test_the_measures_are_what_a_person_counts(world, tmp_path, monkeypatch):
         GOOD.replace("Bo</a", "Ana</a"),
         "<reasoning>Hal",
         GOOD,
-        "<reasoning>" + "and so on it goes again, " * 30,
+        "<reasoning>" + "и так далее снова и снова, " * 30,
     ]
     ends = [107, 107, None, 1, None]
     direct = ["Bo\n", " bo.\n\nQuestion", "Ana is", "Bo"]
@@ -219,6 +228,7 @@ def test_the_measures_are_what_a_person_counts(world, tmp_path, monkeypatch):
     written = total["greedy"]
     assert {k: (v["count"], v["total"]) for k, v in written.items() if isinstance(v, dict) and "share" in v} == {
         "well_formed": (2, 5), "accuracy": (1, 4), "looping": (1, 5), "truncated": (2, 5), "answer_copied": (0, 2),
+        "language_switched": (1, 5),
     }  # fmt: skip
     assert written["reasons"] == {"no_close": 2, "text_after": 1}
     assert written["graded"] == pytest.approx((1 + 1 + 0.2 + 0.8 + 0.2) / 5)
@@ -230,14 +240,68 @@ def test_the_measures_are_what_a_person_counts(world, tmp_path, monkeypatch):
     assert answers == ["Bo", "bo.", "Ana is", "Bo"]
 
 
+def test_a_task_has_another_version_whenever_its_number_could_be_another():
+    def versions(prompts="p", code="c", **changes):
+        own = {key: changes.pop(key) for key in ("seed", "dtype", "template") if key in changes}
+        whole = {**settings(**changes), **own}
+        return {task: task_version(task, whole, prompts, code) for task in TASKS}
+
+    before = versions()
+    answers = {"greedy", "sampled", "direct"}
+    for changed, tasks in [
+        ({"prompts": "q"}, set(TASKS)),
+        ({"code": "d"}, set(TASKS)),
+        ({"dtype": "bfloat16"}, set(TASKS)),
+        ({"template": {"system_prompt": "Do.", "max_seq_length": 256, "min_trace_tokens": 4}}, set(TASKS)),
+        ({"max_new_tokens": 7}, {"greedy", "sampled"}),
+        ({"answer_match_max_characters": 65}, answers),
+        ({"direct_prompt": "{question}"}, {"direct"}),
+        ({"temperature": 0.5}, {"sampled"}),
+        ({"seed": 2}, {"sampled"}),
+        ({"batch": 9}, set()),
+    ]:
+        after = versions(**changed)
+        assert {task for task in TASKS if after[task] != before[task]} == tasks, changed
+
+
 def test_a_direct_answer_stops_at_any_piece_that_ends_a_line(world):
     encoder = load_encoder(world[0] / "base", HF)
-    (request,) = evaluate.direct_requests(PROMPTS[:1], "Q: {question}\nA:", encoder, (107, 1))
+    asked = [PROMPTS[0] | {"answers": ["Bo", LONG_ANSWER]}]
+    (request,) = evaluate.direct_requests(asked, "Q: {question}\nA:", encoder, (107, 1), 64)
     assert set(encoder.encode_content(["\n"])[0][0]) <= set(request.stop_ids)
     assert {1, 107} <= set(request.stop_ids)
     assert not set(encoder.encode_content(["Bo"])[0][0]) & set(request.stop_ids)
     assert encoder.decode(request.prompt) == "<bos>Q: Whom does Hal serve, number 0?\nA:"
     assert request.max_new_tokens == 2 + evaluate.DIRECT_SPARE_TOKENS
+
+
+def test_the_users_own_questions_are_answered_apart_with_any_reference_and_by_tag(world, base_run, tmp_path):
+    lines = [
+        {"id": "a", "question": "Whom<eos>?", "answer": ["Zoe", LONG_ANSWER], "tags": ["who", "hard"]},
+        {"id": "b", "question": "Why?", "answer": LONG_ANSWER, "tags": ["why"]},
+        {"id": "c", "question": "How?"},
+    ]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert run(world[0], tmp_path, questions={"exam": str(tmp_path / "own.jsonl")}) == 0
+    rows = pq.read_table(tmp_path / "questions.parquet").to_pylist()
+    assert [(r["prompt_id"], r["mode"], r["source"]) for r in rows] == [
+        ("a", "greedy", "exam"), ("b", "greedy", "exam"), ("c", "greedy", "exam"), ("a", "direct", "exam"),
+    ]  # fmt: skip
+    assert rows[0]["question"] == "Whom‹eos›?"
+    assert [r["gold_answers"] for r in rows] == [["Zoe", LONG_ANSWER], [LONG_ANSWER], [], ["Zoe", LONG_ANSWER]]
+    assert [r["correct"] for r in rows] == [False, None, None, False]
+    before, metrics = (read_json(out / "metrics.json") for out in (base_run, tmp_path))
+    exam = metrics.pop("questions")["exam"]
+    assert before.pop("questions") == {}
+    assert metrics == before
+    assert (exam["num_prompts"], sorted(exam["by_source"]), sorted(exam["total"])) == (
+        3, ["hard", "who", "why"], ["direct", "greedy", "num_prompts"],
+    )  # fmt: skip
+    assert exam["total"]["greedy"]["accuracy"]["total"] == 1
+    assert exam["by_source"]["why"]["num_prompts"] == 1
+    assert sorted(exam["tasks"]) == ["direct", "greedy"]
+    assert exam["tasks"]["greedy"] != metrics["tasks"]["greedy"]
+    assert read_json(tmp_path / "manifest.json")["counts"]["questions"] == 3
 
 
 def test_no_prompts_are_refused_with_the_way_out(world, tmp_path, capsys):

@@ -53,6 +53,13 @@ def test_no_text_of_a_record_becomes_markup(session):
     assert "{{ 7*7 }}" in markup(page)
 
 
+def test_the_users_own_questions_have_a_table_of_their_own_and_one_by_tag(session):
+    page = markup(session[2])
+    assert "Your own questions, exam: 6 of them. The mixes are not guarded against these." in page
+    assert "By tag of exam: session1, with base underneath." in page
+    assert "&lt;b&gt;hard" in page
+
+
 def test_every_selected_row_is_trained_on_or_lost_with_a_reason(session):
     inputs = report.Inputs(session[1], "session1")
     steps = report.funnel.steps_by_source(
@@ -135,7 +142,7 @@ def test_numbers_of_two_versions_of_a_task_are_not_compared(session, tmp_path, c
     manifest["files"]["metrics"] = describe(path, path.parent)
     write_json(path.with_name("manifest.json"), manifest)
     assert write_page(tmp_path, [tmp_path / p.relative_to(folder) for p in inputs]) == 1
-    assert "task 'greedy' has version 1 for session1 and 0 for base" in capsys.readouterr().err
+    assert "task 'greedy' has version 0123456789ab for session1 and 0 for base" in capsys.readouterr().err
 
 
 def test_importing_the_report_loads_no_model_code():

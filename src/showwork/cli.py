@@ -16,6 +16,7 @@ COMMANDS = {
     "why": ("showwork.look.why", "say where a row of a source went, and why"),
     "inspect": ("showwork.look.inspect", "look at a file that a stage left"),
     "watch": ("showwork.look.watch", "watch a session while it runs"),
+    "ask": ("showwork.look.ask", "ask a trained model a question"),
 }
 """{command: (module, what it does)}"""
 

@@ -2,12 +2,13 @@
 
 *Takes*  results/heldout/prompts.json, results/download/base.json and, for a session, results/train/<session>/manifest.json.
 *Leaves* results/evaluate/<base or session>/: generations.parquet (every completion with its grades), metrics.json (measures
-         with 95 % intervals, in total and by source), manifest.json. Times stand in the log alone.
+         with 95 % intervals, in total and by source), questions.parquet (the same of the user's own questions, which
+         evaluate.questions names; their measures stand apart), manifest.json. Times stand in the log alone.
 
     python -m showwork.evaluate --settings JSON --base results/download/base.json --prompts results/heldout/prompts.json
-        --adapter results/train/session1/manifest.json --metrics M --generations G --manifest OUT
+        --adapter results/train/session1/manifest.json --metrics M --generations G --questions Q --manifest OUT
 
-Four tasks on the same prompts, each with a version (learn/measures.py):
+Four tasks on the same prompts, each with a version that changes whenever its number could (learn/measures.py):
   greedy   the question in the training template, the most likely token each time, until <end_of_turn>
   sampled  the same at evaluate.temperature, when one is set
   direct   `Question: … Answer:` as plain text, one line: what the model knows without tags or trace. Where the gold is short
@@ -17,28 +18,31 @@ Four tasks on the same prompts, each with a version (learn/measures.py):
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
-from showwork.foundation.files import write_json
+from showwork.foundation.files import canonical, write_json
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
+from showwork.foundation.provenance import code_version
 from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import read_rows, write_table
 from showwork.learn.device import compile_cache
-from showwork.learn.grade import answers_match, grade, is_short
-from showwork.learn.measures import GENERATION, TASKS, measures
+from showwork.learn.grade import answers_match, grade, is_short, switches_language
+from showwork.learn.measures import ANSWERED, GENERATION, TASKS, measures, measures_of_questions, task_version
 from showwork.learn.rollout import Request, Rollout, generate
 from showwork.learn.score import token_log_probs
+from showwork.learn.trained import trained_params
 from showwork.model.config import GemmaConfig
 from showwork.model.decode import unstack
-from showwork.model.lora import from_peft, merge
-from showwork.model.params import load_params, read_config
+from showwork.model.params import read_config
+from showwork.records.neutralize import neutralize
+from showwork.records.questions import read_questions
 from showwork.tokens.base import base_folder
 from showwork.tokens.fitting import joined, shortened
 from showwork.tokens.packing import DTYPES, PackedArrays, best_fit_decreasing, pack
@@ -61,6 +65,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, help="folder that keeps compiled programs between jobs; not an output")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the measures")
     parser.add_argument("--generations", type=Path, required=True, help="parquet to write: every completion")
+    parser.add_argument(
+        "--questions", type=Path, required=True, help="parquet to write: completions of the user's questions"
+    )
     parser.add_argument("--manifest", type=Path, required=True, help="manifest to write")
 
 
@@ -68,9 +75,14 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     """Load, score the gold completions, generate, grade, write.
 
     Raises:
-        ValueError: no prompts, an adapter of another base.
+        ValueError: no prompts, an adapter of another base, a file of questions that is none.
     """
-    prompts = [row for batch in read_rows(read_checked(args.prompts, "prompts")) for row in batch.to_pylist()]
+    prompts = [
+        row | {"answers": [row["answer"]]}
+        for batch in read_rows(read_checked(args.prompts, "prompts"))
+        for row in batch.to_pylist()
+    ]
+    own = own_questions(settings["evaluate"]["questions"])
     if not prompts:
         raise ValueError(f"{args.prompts}: lists 0 held-out questions, at least 1 is needed; raise held_out.share")
     folder = base_folder(args.base, weights=True)
@@ -79,7 +91,8 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     cfg = GemmaConfig.from_hf(config)
     if args.work:
         compile_cache(args.work / "jax-cache")
-    params = trained_params(folder, args.adapter, cfg, settings["dtype"])
+    session = (read_checked(args.adapter, "adapter"), read_manifest(args.adapter)["adapter"]) if args.adapter else ()
+    params = trained_params(folder, cfg, settings["dtype"], *session)
 
     scores = score_gold(prompts, params, cfg, encoder, settings["template"], say)
     weights = unstack(params, cfg)
@@ -88,32 +101,53 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     for row, score in zip(rows, scores, strict=False):  # greedy rows come first, one per prompt
         row |= score
 
+    answered = ask(own, weights, cfg, encoder, settings, say) if own else []
+    by_id = {(question["source"], question["prompt_id"]): question for question in own}
+    for row in answered:
+        question = by_id[row["source"], row["prompt_id"]]
+        row |= {"gold_answers": question["answers"], "tags": question["tags"]}
+
     sink = write_table(args.generations, GENERATION, [rows])
-    found = measures(rows)
-    tasks = {task: version for task, version in TASKS.items() if task in found["total"]}
-    write_json(args.metrics, {"name": settings["name"], "tasks": tasks, **found})
+    write_table(args.questions, ANSWERED, [answered])
+    found, of_own = measures(rows), measures_of_questions(answered)
+    asked, code = read_manifest(args.prompts)["files"]["prompts"]["sha256"], code_version("showwork.evaluate")
+    tasks = {task: task_version(task, settings, asked, code) for task in TASKS if task in found["total"]}
+    for name, block in of_own.items():
+        asked = hashlib.sha256(canonical([q for q in own if q["source"] == name]).encode()).hexdigest()
+        block["tasks"] = {task: task_version(task, settings, asked, code) for task in TASKS if task in block["total"]}
+    write_json(args.metrics, {"name": settings["name"], "tasks": tasks, **found, "questions": of_own})
     write_manifest(
         args.manifest,
         stage="evaluate",
         name=settings["name"],
         settings=settings,
         inputs={k: v for k, v in (("base", args.base), ("prompts", args.prompts), ("adapter", args.adapter)) if v},
-        files={"metrics": args.metrics, "generations": args.generations},
-        counts={"prompts": found["num_prompts"], "generations": len(rows)},
+        files={"metrics": args.metrics, "generations": args.generations, "questions": args.questions},
+        counts={"prompts": found["num_prompts"], "generations": len(rows), "questions": len(own)},
         digest=sink.digest,
         tasks=tasks,
     )
     say(sentence(found["total"]))
 
 
-def trained_params(folder: Path, adapter: Path | None, cfg: GemmaConfig, dtype: str) -> dict:
-    """The base's weights, with a session's adapter merged in; or the weights of a session that trained all of them."""
-    if adapter is None:
-        return load_params(folder, cfg, dtype)
-    about, file = read_manifest(adapter)["adapter"], read_checked(adapter, "adapter")
-    if about["kind"] == "full":
-        return load_params(file, cfg, dtype)
-    return merge(load_params(folder, cfg, dtype), from_peft(load_file(file), cfg), about["scale"])
+def own_questions(files: Mapping[str, str]) -> list[Row]:
+    """The user's questions, as prompts without a trace; texts made harmless as those of every source.
+
+    Raises:
+        ValueError, FileNotFoundError: a file that is none.
+    """
+    return [
+        {
+            "prompt_id": question.id,
+            "source": name,
+            "question": neutralize(question.question)[0],
+            "answer": question.answers[0] if question.answers else "",
+            "answers": list(question.answers),
+            "tags": list(question.tags),
+        }
+        for name, path in sorted(files.items())
+        for question in read_questions(Path(path))
+    ]
 
 
 def score_gold(
@@ -174,8 +208,8 @@ def ask(
     )
     stops = (encoder.end_of_turn_id, encoder.control_ids[EOS])
     tagged = [Request(e.ids, stops, limit, number) for number, e in enumerate(asked)]
-    judged = [p for p in prompts if how["direct_prompt"] and is_short(p["answer"], most)]
-    direct = direct_requests(judged, how["direct_prompt"], encoder, stops)
+    judged = [p for p in prompts if how["direct_prompt"] and any(is_short(a, most) for a in p["answers"])]
+    direct = direct_requests(judged, how["direct_prompt"], encoder, stops, most)
 
     def run(requests: Sequence[Request], temperature: float | None) -> list[Rollout]:
         started = time.perf_counter()
@@ -196,12 +230,15 @@ def ask(
     return rows
 
 
-def direct_requests(prompts: Sequence[Row], form: str, encoder: Encoder, stops: tuple[int, ...]) -> list[Request]:
+def direct_requests(
+    prompts: Sequence[Row], form: str, encoder: Encoder, stops: tuple[int, ...], most: int
+) -> list[Request]:
     """The questions as plain text after `<bos>`; the end of the line stops."""
     if not prompts:
         return []
     plain = [[Segment(BOS, control=True), Segment(form.replace("{question}", p["question"]))] for p in prompts]
-    limit = max(encoder.count_tokens([p["answer"] for p in prompts])) + DIRECT_SPARE_TOKENS
+    short = [a for p in prompts for a in p["answers"] if is_short(a, most)]
+    limit = max(encoder.count_tokens(short)) + DIRECT_SPARE_TOKENS
     ends = tuple(sorted({*stops, *line_ends(encoder)}))
     return [Request(e.ids, ends, limit, number) for number, e in enumerate(encoder.encode_many(plain))]
 
@@ -217,7 +254,7 @@ def completion_row(prompt: Row, mode: str, rollout: Rollout, encoder: Encoder, m
     """One graded completion. Only `<end_of_turn>` ends a well-formed one: another stop token stays in the text."""
     stopped = rollout.ids[-1] == encoder.end_of_turn_id
     text = encoder.decode((rollout.ids[:-1] if stopped else rollout.ids).tolist())
-    found = grade(text, prompt["answer"], stopped=bool(stopped), match_max_characters=match_max_characters)
+    found = grade(text, prompt["answers"], stopped=bool(stopped), match_max_characters=match_max_characters)
     return _row(prompt, mode, rollout, text) | {
         "trace": found.trace,
         "answer": found.answer,
@@ -228,6 +265,7 @@ def completion_row(prompt: Row, mode: str, rollout: Rollout, encoder: Encoder, m
         "looping": found.looping,
         "truncated": not rollout.stopped,
         "answer_copied": found.answer_copied,
+        "language_switched": switches_language(prompt["question"], text),
     }
 
 
@@ -240,10 +278,11 @@ def direct_row(prompt: Row, rollout: Rollout, encoder: Encoder) -> Row:
         "reason": "",
         "well_formed": None,
         "graded": None,
-        "correct": answers_match(text, prompt["answer"]),
+        "correct": any(answers_match(text, answer) for answer in prompt["answers"]),
         "looping": None,
         "truncated": not rollout.stopped,
         "answer_copied": None,
+        "language_switched": None,
     }
 
 

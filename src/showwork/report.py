@@ -102,6 +102,10 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
             "tiles": tiles(base, session),
         },
         "comparison": comparison(models) | {"sources_title": by_source_title},
+        "questions": [
+            {"name": name, **comparison(own)}
+            for name, own in own_questions([inputs.one("evaluate", model.name) for model in models]).items()
+        ],
         "funnel": funnel.funnel(steps, examples),
         "mix": mixed,
         "lengths": lengths_section(ledger, pack.manifest["counts"], limit),
@@ -163,6 +167,24 @@ def evaluated(inputs: Inputs, name: str) -> Evaluated:
         for row in batch.to_pylist():
             modes.setdefault(row["mode"], {})[row["prompt_id"]] = row
     return Evaluated(name, read_json(read_checked(found.path, "metrics")), modes)
+
+
+def own_questions(reads: Sequence[Read]) -> dict[str, list[Evaluated]]:
+    """{file: every model's evaluation on it} of the user's own questions, the base's first."""
+    found: dict[str, list[Evaluated]] = {}
+    for read in reads:
+        blocks = read_json(read_checked(read.path, "metrics")).get("questions", {})
+        file = read_checked(read.path, "questions") if blocks else None
+        rows = [row for batch in read_rows(file) for row in batch.to_pylist()] if file else []
+        for name, block in blocks.items():
+            modes: dict[str, dict[str, dict[str, Any]]] = {}
+            for row in rows:
+                if row["source"] == name:
+                    modes.setdefault(row["mode"], {})[row["prompt_id"]] = row
+            found.setdefault(name, []).append(Evaluated(read.manifest["name"], block, modes))
+    for models in found.values():
+        same_tasks(models)
+    return found
 
 
 def same_tasks(models: Sequence[Evaluated]) -> None:

@@ -211,6 +211,16 @@ CASES = {
         "direct_prompt:",
         "evaluate.direct_prompt: is 'Question:', expected it to hold {question}",
     ),
+    "questions that are not there": (
+        {"  questions: {}": "  questions: {exam: nowhere.jsonl}"},
+        "  questions: {}",
+        "evaluate.questions.exam: nowhere.jsonl: no such file, expected one JSON object with a question on each line",
+    ),
+    "judge without a URL": (
+        {"judge: null": 'judge: {url: "localhost:8000", model: a}'},
+        "judge: null",
+        "judge.url: is 'localhost:8000', expected a URL such as http://localhost:8000/v1",
+    ),
     "out of bounds": (
         {"  share: 0.01": "  share: 0.9"},
         "  share: 0.01",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from showwork.learn.grade import NOT_STOPPED, answers_match, grade, graded_form, is_copied
+from showwork.learn.grade import NOT_STOPPED, answers_match, grade, graded_form, is_copied, switches_language
 from showwork.records.parse import Parsed, parse_target
 
 GOOD = "<reasoning>Hal serves Cleo. Cleo serves Rob.</reasoning>\n<answer>Rob</answer>"
@@ -82,3 +82,34 @@ PIECES = ["<reasoning>", "</reasoning>", "<answer>", "</answer>", "\n", " ", "a"
 def test_graded_form_is_full_exactly_when_the_strict_parser_accepts(text: str, framed: bool, stopped: bool):
     text = f"<reasoning>{text}</reasoning>\n<answer>a</answer>" if framed else text
     assert (graded_form(text, stopped=stopped) == 1.0) == (stopped and isinstance(parse_target(text), Parsed))
+
+
+@pytest.mark.parametrize(
+    ("question", "completion", "switched"),
+    [
+        ("Why do leaves fall?", "<reasoning>Because the nights grow cold.</reasoning>\n<answer>Cold</answer>", False),
+        ("Why do leaves fall?", "<reasoning>因为天气变冷,叶子就会掉下来。</reasoning>\n<answer>冷</answer>", True),
+        (
+            "Why do leaves fall?",
+            "Because the nights grow long and cold. " * 3 + "因为天气变冷,叶子就会掉下来。" * 9,
+            True,
+        ),
+        ("Why do leaves fall?", "```py\nx = 4\n``` $x^2$", False),
+        ("树叶为什么会掉下来?", "因为天气变冷,叶子就会掉下来。" * 2, False),
+        ("树叶为什么会掉下来?", "因为天气变冷,叶子就会掉下来。" * 20 + "чтобы не замёрзнуть зимой " * 13, True),
+        ("树叶为什么会掉下来?", "Because the nights grow cold.", None),
+        ("Why?", "", False),
+    ],
+)
+def test_a_switch_of_language_is_seen_in_the_whole_and_in_either_half_of_a_long_completion(
+    question, completion, switched
+):
+    assert switches_language(question, completion) is switched
+
+
+def test_any_short_reference_will_do():
+    said = "<reasoning>So.</reasoning>\n<answer>autumn.</answer>"
+    assert grade(said, ["fall", "Autumn"], stopped=True).correct is True
+    assert grade(said, ["fall", "x" * 65], stopped=True).correct is False
+    assert grade(said, ["x" * 65], stopped=True).correct is None
+    assert grade(said, [], stopped=True).correct is None

@@ -29,7 +29,7 @@ def evaluated(
         row = {
             "prompt_id": f"{i:03d}", "source": "ab"[i % 2], "mode": "greedy", "question": f"Question {i} é?", "gold_answer": "4",
             "completion": f"text {i} of {name}", "answer": "4", "reason": "" if formed else "no_open", "well_formed": formed,
-            "graded": 1.0, "correct": correct, "looping": False, "truncated": False, "answer_copied": None, "num_tokens": 9,
+            "graded": 1.0, "correct": correct, "looping": False, "truncated": False, "answer_copied": None, "language_switched": None, "num_tokens": 9,
             "gold_loss": 10.0 + i, "gold_tokens": 10, "stop_probability": 0.9,
         }  # fmt: skip
         rows.append(row)

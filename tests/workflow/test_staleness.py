@@ -143,6 +143,15 @@ CASES: dict[str, tuple[Callable[[Path], Any], set[Job]]] = {
         {("evaluate", "base")} | {("evaluate", s) for s in SESSIONS} | VERDICTS | REPORTS,
     ),
     "a threshold of the verdict": (config(lambda c: c["verdict"].update(looping=0.05)), VERDICTS),
+    "the user's own questions edited": (
+        lambda repo: (repo / "exam.jsonl").write_text('{"question": "Who?"}\n'),
+        {("evaluate", "base")} | {("evaluate", s) for s in SESSIONS} | VERDICTS | REPORTS,
+    ),
+    "the user's own questions touched": (touch("exam.jsonl"), set()),
+    "a judge": (
+        config(lambda c: c.update(judge={"url": "http://localhost:8000/v1", "model": "m"})),
+        {("judge", model) for model in ("base", *SESSIONS)},
+    ),
     "keys in another order": (config(reorder), set()),
     "comments of config.yaml": (
         lambda repo: (repo / "config.yaml").write_text("# new\n" + (repo / "config.yaml").read_text()),
@@ -194,7 +203,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repo = copy_repo(tmp_path_factory.mktemp("finished") / "repo")
     (repo / "raiden").mkdir()
     (repo / "raiden/Raiden_DSR1_Part1.csv").write_text("prompt,response\na,b\n")
-    config(lambda c: c["sources"]["raiden"].update(path="raiden"))(repo)
+    (repo / "exam.jsonl").write_text('{"question": "Why?"}\n')
+    config(
+        lambda c: (c["sources"]["raiden"].update(path="raiden"), c["evaluate"].update(questions={"exam": "exam.jsonl"}))
+    )(repo)
     finish(repo, *TARGETS)
     return repo
 

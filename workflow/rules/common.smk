@@ -1,5 +1,6 @@
 # Helpers only: the checked configuration, the slices that jobs see, the names of files. No rules in this file.
 import sys
+from glob import escape
 from pathlib import Path
 from shlex import quote
 
@@ -101,6 +102,8 @@ def session_target(session):
     ]
     if CONFIG["sessions"][session]["publish"]:
         wanted.append(f"results/publish/{session}.json")
+    if CONFIG["judge"]:
+        wanted.append(f"results/judge/{session}/metrics.json")
     return wanted
 
 
@@ -168,6 +171,16 @@ def local_content(name):
     return fingerprint(Path(folder), wanted["files"])
 
 
+def questions_content():
+    """Digests of the files with the user's own questions, so that an edit of them is noticed; None without any."""
+    files = CONFIG["evaluate"]["questions"]
+    found = {
+        name: fingerprint(Path(file).parent, [escape(Path(file).name)])
+        for name, file in files.items()
+    }
+    return canonical(found) if found else None
+
+
 def generated(folder):
     """Whether the demo generates this folder, so that its manifest says what is in it."""
     return CONFIG["demo"] is not None and Path(folder).parts[:1] == ("sources",)
@@ -195,7 +208,9 @@ def everything_of(wildcards):
         f"results/pack/{session}/manifest.json",
         *([f"results/plan/{session}.json"] if session in BY_METHOD["sft"] else []),
         f"results/train/{session}/manifest.json",
-        "results/evaluate/base/manifest.json",
-        f"results/evaluate/{session}/manifest.json",
+        *collect(
+            "results/evaluate/{model}/manifest.json",
+            model=["base", *slices.chain(CONFIG, session), session],
+        ),
         f"results/export/{session}/certificate.json",
     ]

@@ -1,5 +1,6 @@
 # Takes:  the held-out questions, the base, a session's adapter (none for the base itself).
-# Leaves: results/evaluate/<base or session>/: every generation and the measures with intervals.
+# Leaves: results/evaluate/<base or session>/: every generation and the measures with intervals, of
+#         the user's own questions too, whose files are read by content (params.questions).
 rule evaluate:
     """Ask the base or one session every held-out question."""
     input:
@@ -13,6 +14,7 @@ rule evaluate:
     output:
         metrics="results/evaluate/{model}/metrics.json",
         generations="results/evaluate/{model}/generations.parquet",
+        questions="results/evaluate/{model}/questions.parquet",
         manifest="results/evaluate/{model}/manifest.json",
     log:
         "logs/evaluate/{model}.log",
@@ -26,6 +28,7 @@ rule evaluate:
     params:
         settings=settings("evaluate", "model"),
         code=code("evaluate"),
+        questions=questions_content(),
         adapter=lambda wildcards, input: (
             f"--adapter {input.adapter}" if input.adapter else ""
         ),
@@ -34,4 +37,4 @@ rule evaluate:
     shell:
         "python -m showwork.evaluate --settings {params.settings:q} --log {log} --base {input.base}"
         " --prompts {input.prompts} {params.adapter} --metrics {output.metrics} --generations {output.generations}"
-        " --work work --manifest {output.manifest}"
+        " --questions {output.questions} --work work --manifest {output.manifest}"

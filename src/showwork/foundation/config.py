@@ -229,6 +229,16 @@ def _crossed(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     direct = config["evaluate"].get("direct_prompt")
     if direct is not None and "{question}" not in direct:
         yield ("evaluate", "direct_prompt"), f"is {direct!r}, expected it to hold {{question}}"
+    url = (config.get("judge") or {}).get("url")
+    if url is not None and not url.startswith(("http://", "https://")):
+        yield ("judge", "url"), f"is {url!r}, expected a URL such as http://localhost:8000/v1"
+    for name, path in config["evaluate"].get("questions", {}).items():
+        from showwork.records.questions import read_questions  # few plans have such files, and it loads pyarrow
+
+        try:
+            read_questions(Path(path))
+        except (ValueError, OSError) as error:
+            yield ("evaluate", "questions", name), str(error)
 
 
 def _grpo_problems(place: Key, train: dict[str, Any], grpo: dict[str, Any]) -> Iterator[tuple[Key, str]]:

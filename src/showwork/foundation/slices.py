@@ -245,6 +245,11 @@ def verdict(config: Config, session: str) -> Config:
     return {"name": session, "verdict": config["verdict"]}
 
 
+def judge(config: Config, model: str) -> Config:
+    """Who grades the base or a session, and how much of it."""
+    return {"name": model, "judge": config["judge"]}
+
+
 def export(config: Config, session: str) -> Config:
     """What is handed on, and how exactly it must agree."""
     return {

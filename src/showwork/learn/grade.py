@@ -9,14 +9,19 @@ True
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from showwork.records.ids import normalized
+from showwork.records.language import not_english
 from showwork.records.loops import find_loop
 from showwork.records.parse import Parsed, parse_target
 
 MATCH_MAX_CHARACTERS = 64
 """Gold answers up to this long are judged by equality; longer ones are prose, which equality says nothing about."""
+
+HALVED_FROM = 600
+"""Completions of so many characters are judged for their language by halves: a model may begin well and end in another."""
 
 NOT_STOPPED = "not_stopped"
 """The reason of a completion that has the form to the letter and was cut by the limit before its stop token."""
@@ -26,7 +31,7 @@ NOT_STOPPED = "not_stopped"
 class Grade:
     """What one completion is worth. `reason` is empty exactly when it is well formed.
 
-    `correct` and `answer_copied` are None where they cannot be judged: a gold answer that is long, or no answer.
+    `correct` and `answer_copied` are None where they cannot be judged: gold answers that are long or none, or no answer.
     """
 
     trace: str
@@ -43,17 +48,23 @@ class Grade:
 
 
 def grade(
-    completion: str, gold_answer: str, *, stopped: bool, match_max_characters: int = MATCH_MAX_CHARACTERS
+    completion: str,
+    gold_answer: str | Sequence[str],
+    *,
+    stopped: bool,
+    match_max_characters: int = MATCH_MAX_CHARACTERS,
 ) -> Grade:
-    """All grades of one completion in our own form."""
+    """All grades of one completion in our own form; of several gold answers any will do, and only short ones are compared."""
+    golds = [gold_answer] if isinstance(gold_answer, str) else gold_answer
+    short = [gold for gold in golds if is_short(gold, match_max_characters)]
     parsed = parse_target(completion)
     if isinstance(parsed, Parsed):
         trace, answer, reason = parsed.trace, parsed.answer, "" if stopped else NOT_STOPPED
     else:
         trace, answer, reason = "", "", parsed.reason
     correct = None
-    if is_short(gold_answer, match_max_characters):
-        correct = not reason and answers_match(answer, gold_answer)
+    if short:
+        correct = not reason and any(answers_match(answer, gold) for gold in short)
     return Grade(
         trace=trace,
         answer=answer,
@@ -96,6 +107,29 @@ def is_copied(answer: str, trace: str, match_max_characters: int = MATCH_MAX_CHA
     """
     answer = normalized(answer)
     return len(answer) > match_max_characters and answer in normalized(trace)
+
+
+def switches_language(question: str, completion: str) -> bool | None:
+    """Whether a completion, or either half of a long one, is in another language than the question, code, formulas and tags
+    apart. Halves of short ones are not judged: of 300 completions of the demo, all English, nine had a half that was not.
+
+    None where it cannot be told: the question is not English, and a part is English or too short to say.
+
+    >>> switches_language("Why do leaves fall?", "<reasoning>因为天气变冷,叶子就会掉下来。</reasoning>")
+    True
+    """
+    middle = len(completion) // 2
+    texts = [completion] if len(completion) < HALVED_FROM else [completion[:middle], completion[middle:]]
+    asked, parts = _language(question), [_language(text) for text in texts]
+    if any(part != asked for part in parts if part is not None):
+        return True
+    return False if asked is None or None not in parts else None
+
+
+def _language(text: str) -> str | None:
+    """None is English, or too short to say."""
+    found = not_english(text)
+    return found.split()[0] if found else None
 
 
 def graded_form(completion: str, *, stopped: bool) -> float:

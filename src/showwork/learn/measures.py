@@ -7,18 +7,24 @@ source. No files, no timing: equal generations give equal numbers.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from showwork.foundation.files import canonical
 from showwork.learn.statistics import wilson
 
-TASKS = {"greedy": 1, "sampled": 1, "direct": 1, "gold": 1}
-"""Version of each task. Raise it in any change after which the same model could get another number (the template, the
-parser, what counts as a match, the limit, which tokens stop); numbers of different versions are not to be compared."""
+TASKS: dict[str, tuple[str, ...]] = {
+    "greedy": ("max_new_tokens", "answer_match_max_characters"),
+    "sampled": ("max_new_tokens", "answer_match_max_characters", "temperature"),
+    "direct": ("direct_prompt", "answer_match_max_characters"),
+    "gold": (),
+}
+"""The settings below `evaluate` that each task's number depends on, beside what they all depend on."""
 
 GENERATION = pa.schema(
     [
@@ -37,6 +43,7 @@ GENERATION = pa.schema(
         ("looping", pa.bool_()),
         ("truncated", pa.bool_()),
         ("answer_copied", pa.bool_()),
+        ("language_switched", pa.bool_()),
         ("stop_reason", pa.string()),
         ("num_tokens", pa.int32()),
         ("gold_loss", pa.float64()),
@@ -49,6 +56,35 @@ null where the gold answer is long. The last three belong to the gold completion
 nats, tokens (0 where it does not fit a packed row), probability of stopping at its end."""
 
 
+def task_version(task: str, settings: Mapping[str, Any], prompts: str, code: str) -> str:
+    """12 hex digits that change whenever the same model could get another number: with the code of the evaluation, the
+    template, the prompts and the task's own settings. Numbers of different versions are not to be compared.
+
+    Args:
+        settings: the slice of the configuration that the evaluation sees.
+        prompts: digest of the questions asked.
+        code: `code_version` of the evaluation.
+    """
+    how = settings["evaluate"]
+    depends = {
+        "code": code,
+        "prompts": prompts,
+        "dtype": settings["dtype"],
+        "template": settings["template"],
+        "seed": settings["seed"] if task == "sampled" else None,
+        **{key: how[key] for key in TASKS[task]},
+    }
+    return hashlib.sha256(canonical(depends).encode()).hexdigest()[:12]
+
+
+ANSWERED = pa.schema([*GENERATION, ("gold_answers", pa.list_(pa.large_string())), ("tags", pa.list_(pa.string()))])
+"""One completion of one of the user's own questions: `source` is the name of their file, `gold_answers` all its references,
+`gold_answer` the first or nothing. Nothing is known of a gold trace, so that nothing is scored."""
+
+WRITTEN = ("well_formed", "looping", "truncated", "answer_copied", "language_switched")
+"""Columns of which the share of completions is a measure."""
+
+
 def measures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """{"num_prompts", "total", "by_source"} of the rows of one model; a task that was not asked is absent."""
     sources = sorted({row["source"] for row in rows})
@@ -59,6 +95,20 @@ def measures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def measures_of_questions(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """{file: {"num_prompts", "total", "by_source"}} of `ANSWERED` rows; by_source is by tag, a question may have several."""
+    found = {}
+    for name in sorted({row["source"] for row in rows}):
+        mine = [row for row in rows if row["source"] == name]
+        tags = sorted({tag for row in mine for tag in row["tags"]})
+        found[name] = {
+            "num_prompts": len({row["prompt_id"] for row in mine}),
+            "total": _block(mine),
+            "by_source": {tag: _block([row for row in mine if tag in row["tags"]]) for tag in tags},
+        }
+    return found
+
+
 def _block(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     by_mode = {mode: [row for row in rows if row["mode"] == mode] for mode in ("greedy", "sampled", "direct")}
     block: dict[str, Any] = {"num_prompts": len({row["prompt_id"] for row in rows})}
@@ -67,14 +117,14 @@ def _block(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             block[mode] = _written(by_mode[mode])
     if by_mode["direct"]:
         block["direct"] = {"accuracy": _share(by_mode["direct"], "correct"), **_lengths(by_mode["direct"])}
-    if by_mode["greedy"]:
+    if any(row["gold_tokens"] is not None for row in by_mode["greedy"]):
         block["gold"] = _gold(by_mode["greedy"])
     return block
 
 
 def _written(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
-        **{name: _share(rows, name) for name in ("well_formed", "looping", "truncated", "answer_copied")},
+        **{name: _share(rows, name) for name in WRITTEN},
         "accuracy": _share(rows, "correct"),
         "graded": _mean([row["graded"] for row in rows]),
         "reasons": dict(sorted(Counter(row["reason"] for row in rows if row["reason"]).items())),

@@ -73,6 +73,19 @@ class Manifest:
             )
         return path
 
+    def intact(self, key: str) -> Path:
+        """The path of a file that it lists, once its bytes are those listed; nothing is moved or mended.
+
+        Raises: as `file`; ValueError when its sha256 is another.
+        """
+        path, wanted = self.file(key), self.body["files"][key]["sha256"]
+        if (got := sha256_file(path)) != wanted:
+            raise ValueError(
+                f"{path}: damaged since it was made: {self.path.name} says sha256 {wanted[:12]}…, the file has {got[:12]}…; "
+                f"delete {path} and run the command that built it again"
+            )
+        return path
+
 
 class Results:
     """The results of one run.

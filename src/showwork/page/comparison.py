@@ -119,6 +119,15 @@ MEASURES = (
         "The answer is long and stands word for word in the trace. Short answers are expected to and do not count.",
     ),
     Measure(
+        "language_switched",
+        "Language switched",
+        "greedy",
+        "greedy",
+        _flag("language_switched"),
+        -1,
+        "The completion, or either half of a long one, is in another language than the question; code and formulas have none.",
+    ),
+    Measure(
         "stop_probability",
         "P(stop) at the gold end",
         "gold",

@@ -24,7 +24,7 @@ def render(sections: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
     """The page.
 
     Args:
-        sections: session, verdict, comparison, generations, funnel, mix, lengths, training, export, provenance.
+        sections: session, verdict, comparison, questions, generations, funnel, mix, lengths, training, export, provenance.
         charts: {name: Vega-Lite specification}; a name that is missing leaves its figure out.
     """
     titles = (
