@@ -80,7 +80,8 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
     train = read_checked(args.mix, "train")
 
     total = read_manifest(args.mix)["counts"].get("train", 0)
-    done, by_source, ledger_parts = 0, {}, []
+    done, ledger_parts = 0, []
+    by_source: dict[str, dict[str, Any]] = {}
     with spooled(args.manifest.parent) as spool:
         batches = (batch.to_pylist() for batch in read_rows(train, COLUMNS, batch_rows=BATCH_RECORDS))
         for fitted in in_threads(lambda batch: fit(batch, encoder, template, name), batches, args.threads):
@@ -115,8 +116,8 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
             "ledger": ledger.digest,
         },
     )
-    for source, one in by_source.items():
-        say(f"{source}: {said(one)}")
+    for source, mine in by_source.items():
+        say(f"{source}: {said(mine)}")
     say(
         f"{counts['examples']:,} examples in {len(rows):,} rows of {length:,} tokens, {counts['density']:.1%} full; "
         f"{counts['trimmed']:,} trimmed by {counts['tokens_cut']:,} tokens, {counts['dropped']:,} records dropped"

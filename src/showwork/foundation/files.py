@@ -136,7 +136,7 @@ class HashingFile:
         self._flushed = 0
         self.bytes = 0
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """Append bytes."""
         self._hash(self._digest.update, data)
         self.bytes += len(data)

@@ -122,7 +122,8 @@ def scores_of(
         found = token_scores(
             states.reshape(-1, states.shape[-1]), params["embed"], targets, wanted, cfg.final_softcap, temperature, full
         )
-        return tuple(jnp.roll(f.reshape(micro["tokens"].shape), 1, axis=1) for f in found)
+        log_probabilities, entropies = (jnp.roll(f.reshape(micro["tokens"].shape), 1, axis=1) for f in found)
+        return log_probabilities, entropies
 
     return scores
 

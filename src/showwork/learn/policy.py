@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from showwork.learn.loss import chunk_tokens
 
 Scores = tuple[jax.Array, jax.Array]
+Residuals = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
@@ -46,17 +47,27 @@ def token_scores(
     return _scores(states, table, targets, wanted, softcap, temperature)
 
 
-def _forward(states, table, targets, wanted, softcap, temperature, train_table):
+def _forward(
+    states: jax.Array,
+    table: jax.Array,
+    targets: jax.Array,
+    wanted: jax.Array,
+    softcap: float | None,
+    temperature: float,
+    train_table: bool,
+) -> tuple[Scores, Residuals]:
     return _scores(states, table, targets, wanted, softcap, temperature), (states, table, targets, wanted)
 
 
-def _backward(softcap, temperature, train_table, residuals, upstream):
+def _backward(
+    softcap: float | None, temperature: float, train_table: bool, residuals: Residuals, upstream: Scores
+) -> tuple[jax.Array, jax.Array | None, None, None]:
     states, table, targets, wanted = residuals
     slopes = upstream[0]
     order, places, chunk, needed = _chunks(states, table, wanted)
     head = table.astype(states.dtype)
 
-    def one_chunk(number, carry):
+    def one_chunk(number: jax.Array, carry: tuple) -> tuple:
         d_sorted, d_table = carry
         here = jax.lax.dynamic_slice(places, (number * chunk,), (chunk,))
         x, target = states[here], targets[here]
@@ -101,14 +112,21 @@ def _logits(
     """Logits over temperature, and the tanh inside the cap."""
     raw = jax.lax.dot_general(x, head, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32)
     bent = None if softcap is None else jnp.tanh(raw / softcap)
-    return (raw if bent is None else softcap * bent) / temperature, bent
+    return (raw if bent is None or softcap is None else softcap * bent) / temperature, bent
 
 
-def _scores(states, table, targets, wanted, softcap, temperature) -> Scores:
+def _scores(
+    states: jax.Array,
+    table: jax.Array,
+    targets: jax.Array,
+    wanted: jax.Array,
+    softcap: float | None,
+    temperature: float,
+) -> Scores:
     order, places, chunk, needed = _chunks(states, table, wanted)
     head = table.astype(states.dtype)
 
-    def one_chunk(number, carry):
+    def one_chunk(number: jax.Array, carry: tuple) -> tuple:
         here = jax.lax.dynamic_slice(places, (number * chunk,), (chunk,))
         logits, _ = _logits(states[here], head, softcap, temperature)
         total = jax.nn.logsumexp(logits, axis=1)
@@ -120,7 +138,8 @@ def _scores(states, table, targets, wanted, softcap, temperature) -> Scores:
     empty = (jnp.zeros(len(places), jnp.float32), jnp.zeros(len(places), jnp.float32))
     found = jax.lax.fori_loop(0, -(-needed // chunk), one_chunk, empty)
     real = jnp.arange(len(states)) < needed  # the last chunk also met tokens that were not wanted
-    return tuple(
+    log_probabilities, entropies = (
         jnp.zeros(len(states), jnp.float32).at[order].set(jnp.where(real, a[: len(states)], 0.0), unique_indices=True)
         for a in found
     )
+    return log_probabilities, entropies

@@ -105,10 +105,10 @@ def measured(base: Rows, session: Rows, rejected: tuple[int, int], limits: Mappi
     scored = [p for p in greedy if greedy[p]["gold_tokens"] and before[p]["gold_tokens"]]
     if scored:
         losses = [[rows[p]["gold_loss"] / rows[p]["gold_tokens"] for p in scored] for rows in (before, greedy)]
-        rise = paired_bootstrap(*losses, [greedy[p]["gold_tokens"] for p in scored], seed=SEED)
+        rise = paired_bootstrap(losses[0], losses[1], [greedy[p]["gold_tokens"] for p in scored], seed=SEED)
         found.append(Measure("loss_rise", rise.mean, rise.low, rise.high, limits["loss_rise"], above=False))
     share = wilson(*rejected)
-    if share.share is not None:
+    if share.share is not None and share.low is not None and share.high is not None:
         found.append(Measure("rejected", share.share, share.low, share.high, limits["rejected"], above=False))
     return found
 

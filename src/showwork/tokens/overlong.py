@@ -23,7 +23,7 @@ TRACE_BELOW_MINIMUM = "trace_below_minimum"
 OVERLONG = "overlong"
 
 CountTokens = Callable[[str], int]
-TokenStarts = Callable[[str], Sequence[int]]
+TokenStarts = Callable[[str], Sequence[int] | np.ndarray]
 
 _PARAGRAPH_END = re.compile(r"\n[^\S\n]*\n\s*")
 # A sentence ends at a stop (with closing quotes or brackets) before white space, an ideographic stop, or a line's end.

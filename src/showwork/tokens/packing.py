@@ -101,7 +101,11 @@ def pack(examples_per_row: Sequence[Sequence[int]], examples: Examples, into: Pa
     """
     length = into.tokens.shape[1]
     places, nothing = np.arange(length, dtype=np.int32), np.zeros(length, np.uint8)
-    ids, trained, positions, segments, runs = [], [], [], [], []
+    ids: list[np.ndarray] = []
+    trained: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
+    segments: list[int] = []
+    runs: list[int] = []
     for members in examples_per_row:
         free = length
         for segment, example in enumerate(members, start=1):

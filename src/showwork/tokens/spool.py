@@ -14,7 +14,7 @@ import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def spooled(folder: Path) -> Iterator[Spool]:
 class Spool:
     """Examples in a file: after `spool.append(ids, trained)` and `spool.flush()`, `spool[i]` is (ids, trained) of example i."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._starts = array("q")
         self.lengths = array("i")
