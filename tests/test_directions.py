@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dag import REPO, built
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src/showwork"
 STAGES = {f.stem for f in PACKAGE.glob("*.py") if "run_stage(work" in f.read_text()}
@@ -95,3 +98,64 @@ def test_the_model_and_the_learning_touch_files_only_where_files_are_the_subject
                 if word in FILE_CALLS:
                     touching.add(name)
     assert touching == set(FILE_MODULES)
+
+
+ORDER = ("sources", "download", "sample", "standardize", "heldout", "mix", "publish", "pack", "plan", "train", "evaluate",
+         "verdict", "export", "report")  # fmt: skip
+"""The folders of results in the order in which they are made; `sources` is the demo's."""
+SESSIONS = ("session1", "session2", "session3")
+"""Those of config.yaml; each starts from the one before it."""
+Jobs = dict[tuple[str, ...], tuple[list[str], list[str]]]
+
+
+def place(path: str) -> tuple[int, int]:
+    """(stage, session) of a file of results; what belongs to no session has 0."""
+    parts = Path(path).parts
+    stage, name = (parts[1], Path(parts[2]).stem) if parts[0] == "results" else (parts[0], "")
+    return ORDER.index(stage), SESSIONS.index(name) + 1 if name in SESSIONS else 0
+
+
+def backward(jobs: Jobs) -> Iterator[str]:
+    """Every input that is left neither by an earlier stage nor by an earlier session."""
+    for job, (inputs, outputs) in jobs.items():
+        stage, session = min(map(place, outputs))
+        for path in inputs:
+            at_stage, of_session = place(path)
+            if at_stage >= stage and not 0 < of_session < session:
+                yield f"{job} reads {path}"
+
+
+@pytest.mark.parametrize("recipe", [None, "demo"])
+def test_every_job_reads_only_what_earlier_stages_and_earlier_sessions_left(recipe: str | None, tmp_path: Path) -> None:
+    overlays = (REPO / f"workflow/recipes/{recipe}.yaml",) if recipe else ()
+    with built(REPO, {"all"}, tmp_path, overlays) as dag:
+        jobs = {
+            (job.rule.name, *job.wildcards): ([str(f) for f in job.input], [str(f) for f in job.output])
+            for job in dag.jobs
+            if job.output
+        }
+    assert len(jobs) > 40
+    assert list(backward(jobs)) == []
+
+
+def test_a_job_that_reads_ahead_is_recognized() -> None:
+    mixed, packed = (["results/mix/session1/manifest.json"], ["results/pack/session1/manifest.json"])
+    assert list(backward({("pack",): (mixed, packed)})) == []
+    assert list(backward({("mix",): (packed, mixed)})) == ["('mix',) reads results/pack/session1/manifest.json"]
+    later = ["results/mix/session2/manifest.json"]
+    assert list(backward({("mix",): (later, mixed)})) == ["('mix',) reads results/mix/session2/manifest.json"]
+    assert (
+        list(backward({("train",): (["results/verdict/session1.json"], ["results/train/session2/manifest.json"])}))
+        == []
+    )
+
+
+def test_no_command_names_results_of_another_stage_beside_its_inputs() -> None:
+    seen = 0
+    for rules in (REPO / "workflow/rules").glob("*.smk"):
+        for shell in re.findall(r"    shell:\n((?: +.*\n?)+)", rules.read_text()):
+            (stage,) = re.findall(r"python -m showwork\.([\w.]+)", shell)
+            folder = {"grpo": "train", "auto": "train"}.get(stage, stage)
+            assert set(re.findall(r"results/(\w+)", shell)) <= {folder}, f"{rules.name}: {stage}"
+            seen += 1
+    assert seen >= 15

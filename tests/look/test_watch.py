@@ -78,7 +78,7 @@ def test_a_training_shows_steps_loss_speed_time_left_checkpoint_and_what_is_said
     until = re.search(r"until about (\w+ \d\d:\d\d)", said)
     assert until
     assert said.splitlines() == [
-        "session1    mix ✓  pack ✓  plan ·  train …  evaluate ·  export ·  report ·",
+        "session1    mix ✓  pack ✓  plan ·  train …  evaluate ·  verdict ·  export ·  report ·",
         "step        5 of 15, 33%",
         "loss        4.9000 █▆▅▃▁ 4.7000 (first step, mean of the last 5)",
         "speed       150 tokens/s, 2 s a step, 1.5 GiB at most",

@@ -25,6 +25,7 @@ STAGES = {
     "plan": "results/plan/{}.json",
     "train": "results/train/{}/manifest.json",
     "evaluate": "results/evaluate/{}/manifest.json",
+    "verdict": "results/verdict/{}.json",
     "export": "results/export/{}/certificate.json",
     "report": "results/report/{}.html",
 }
