@@ -6,7 +6,6 @@ Leaves: a Running: stages, steps, speed, time left, the newest checkpoint, what 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -15,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import msgspec
 
 from showwork.foundation.files import read_json
 from showwork.learn.data import num_steps
@@ -178,14 +179,18 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
     Raises: ValueError naming the line that is no JSON.
     """
-    found = []
     data = path.read_bytes() if path.is_file() else b""
-    for number, line in enumerate(data.split(b"\n")[:-1], 1):
-        try:
-            found.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(f"{path}: line {number} is no JSON ({error}); the file is damaged") from None
-    return found
+    whole = data[: data.rfind(b"\n") + 1]
+    decoder = msgspec.json.Decoder()
+    try:
+        return decoder.decode_lines(whole)
+    except msgspec.DecodeError:
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                decoder.decode(line)
+            except msgspec.DecodeError as error:
+                raise ValueError(f"{path}: line {number} is no JSON ({error}); the file is damaged") from None
+        raise
 
 
 def _steps(directory: Path, session: str, home: Path) -> int | None:
