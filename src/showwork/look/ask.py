@@ -20,7 +20,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,14 +133,14 @@ def _batch(asked: Asked, models: Sequence[Model], questions: Sequence[Question],
     """Every question of a file, a line of JSON for each as soon as its model is through."""
     from showwork.learn.rollout import generate
 
+    def note(model: Model) -> Callable[[int, int], None]:
+        return lambda done, tokens: _note(f"{model.name}: {done:,} of {len(questions):,} questions, {tokens:,} tokens")
+
     for model in models:
         requests = [_request(asked, model, question, args, number) for number, question in enumerate(questions)]
         weights = asked.weights(model)
         rollouts = generate(
-            weights, asked.cfg, requests, temperature=args.temperature, seed=args.seed, slots=SLOTS,
-            progress=lambda done, tokens, model=model: _note(
-                f"{model.name}: {done:,} of {len(questions):,} questions, {tokens:,} tokens"
-            ),
+            weights, asked.cfg, requests, temperature=args.temperature, seed=args.seed, slots=SLOTS, progress=note(model)
         )  # fmt: skip
         for question, rollout in zip(questions, rollouts, strict=True):
             # Everything outside ASCII is escaped, so that the lines are harmless on a terminal too.
@@ -187,6 +187,8 @@ class _Growing:
         from showwork.records.parse import REASONS
 
         rollout = self._last
+        if rollout is None:
+            raise RuntimeError("nothing was written yet: iterate first")
         found = grade(_text(self._asked, rollout), (), stopped=_ended(self._asked, rollout))
         means = {**REASONS, NOT_STOPPED: "it has the form but did not stop there"}
         form = "well formed" if found.well_formed else f"not well formed: {means[found.reason]} ({found.reason})"
