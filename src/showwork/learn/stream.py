@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +54,7 @@ class Stream:
         state = jax.eval_shape(lambda: _empty(like, cfg, *self._slots))
         with_state = (like, cfg, sampled, self._draw, state)
         small = sum(leaf.size for leaf in jax.tree.leaves(like)) < SMALL and jax.default_backend() == "cpu"
-        options = {"xla_backend_optimization_level": 0} if small else {}
+        options: dict[str, Any] = {"xla_backend_optimization_level": 0} if small else {}
         pool = ThreadPoolExecutor(2, "compile")
         self._admit = pool.submit(lambda: _admit.lower(*with_state, *self._batch).compile(options))
         self._decode = pool.submit(lambda: _decode.lower(*with_state, jnp.int32(0)).compile(options))

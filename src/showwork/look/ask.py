@@ -21,6 +21,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,13 +139,15 @@ def _batch(asked: Asked, models: Sequence[Model], questions: Sequence[Question],
         weights = asked.weights(model)
         rollouts = generate(
             weights, asked.cfg, requests, temperature=args.temperature, seed=args.seed, slots=SLOTS,
-            progress=lambda done, tokens, model=model: _note(
-                f"{model.name}: {done:,} of {len(questions):,} questions, {tokens:,} tokens"
-            ),
+            progress=partial(_through, model.name, len(questions)),
         )  # fmt: skip
         for question, rollout in zip(questions, rollouts, strict=True):
             # Everything outside ASCII is escaped, so that the lines are harmless on a terminal too.
             print(json.dumps(_line(asked, model, question, rollout)), flush=True)
+
+
+def _through(name: str, total: int, done: int, tokens: int) -> None:
+    _note(f"{name}: {done:,} of {total:,} questions, {tokens:,} tokens")
 
 
 def _line(asked: Asked, model: Model, question: Question, rollout: Rollout) -> dict[str, Any]:
@@ -182,11 +185,16 @@ class _Growing:
                 yield written(piece, style)
 
     def verdict(self) -> str:
-        """`session1: 54 tokens, well formed`, or why it is not."""
+        """`session1: 54 tokens, well formed`, or why it is not.
+
+        Raises: ValueError before anything has been written.
+        """
         from showwork.learn.grade import NOT_STOPPED, grade
         from showwork.records.parse import REASONS
 
         rollout = self._last
+        if rollout is None:
+            raise ValueError(f"{self._model.name}: nothing has been written yet; iterate over the pieces first")
         found = grade(_text(self._asked, rollout), (), stopped=_ended(self._asked, rollout))
         means = {**REASONS, NOT_STOPPED: "it has the form but did not stop there"}
         form = "well formed" if found.well_formed else f"not well formed: {means[found.reason]} ({found.reason})"
