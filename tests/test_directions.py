@@ -21,8 +21,8 @@ BELOW = {
     "learn": {"learn", "model", "tokens", "records", "foundation"},
 }
 """{package: the packages that it may import}. demo, page and look stand above all of them."""
-ALLOWED = {("foundation.config", "records.formats")}
-"""The config checker asks the formats themselves whether a declaration is one."""
+ALLOWED = {("foundation.config", "records.formats"), ("foundation.config", "records.questions")}
+"""The config checker asks the formats themselves whether a declaration is one, and the reader of questions for a file."""
 FILE_CALLS = {
     "open",
     "read_text",
