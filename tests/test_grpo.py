@@ -62,6 +62,7 @@ def trained(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, quick_jax():
         patch.chdir(folder)
         patch.syspath_prepend(folder)
+        patch.delitem(sys.modules, "own_rewards", raising=False)  # another test's
         assert run(settings()) == 0
     return folder
 
@@ -70,6 +71,7 @@ def trained(tmp_path_factory):
 def folder(trained, monkeypatch):
     monkeypatch.chdir(trained)
     monkeypatch.syspath_prepend(trained)
+    monkeypatch.delitem(sys.modules, "own_rewards", raising=False)  # another test's
     return trained
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -50,6 +51,7 @@ def own(tmp_path, monkeypatch):
     """Writes a module of the user's, and gives the paths of its functions."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_rewards", raising=False)  # another test's
     (tmp_path / "own_rewards.py").write_text(
         "def short(attempt):\n    return len(attempt.text) < 10\n"
         "def wrong(attempt):\n    return attempt.txt\n"
