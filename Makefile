@@ -39,7 +39,7 @@ campaign: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml envs/constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable ".[dev,cluster]"
 	@touch $@
 
 $(PARITY)/installed: envs/parity.txt

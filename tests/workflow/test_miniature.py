@@ -140,10 +140,7 @@ def test_trainer_killed_in_mid_run_ends_in_the_same_bits(finished: Path, tmp_pat
     assert not (folder / adapter).exists()
 
     done = snakemake(folder, adapter)
-    if done.returncode:
-        assert "--unlock" in done.stdout + done.stderr
-        assert snakemake(folder, "--unlock").returncode == 0
-        done = snakemake(folder, adapter)
+    assert "its lock was removed" in done.stdout + done.stderr
     assert done.returncode == 0, done.stdout + done.stderr
     assert "goes on after step" in (folder / "logs/train/session1.log").read_text()
     assert {name: sha256_file(folder / name) for name in wanted} == wanted

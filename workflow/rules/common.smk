@@ -7,7 +7,7 @@ from shlex import quote
 REPO = Path(workflow.basedir)
 sys.path.insert(0, str(REPO / "src"))
 
-from showwork.foundation import slices
+from showwork.foundation import running, slices
 from showwork.foundation.config import ConfigError, checked_config, is_folder
 from showwork.foundation.files import canonical, read_json
 from showwork.foundation.fingerprints import fingerprint
@@ -40,6 +40,16 @@ except ValueError as error:
     raise WorkflowError(f"{error}; no job was started") from None
 for sentence in slices.unresolved(CONFIG):
     logger.warning(f"Note: {sentence}.")
+
+# A killed Snakemake leaves its lock behind; the same command is to go on.
+if workflow.is_main_process and running.register():
+    logger.warning(
+        "Note: the Snakemake that held this folder is dead; its lock was removed."
+    )
+
+# The one setting that says where the data rules run, in a profile: `default-resources: {data_as_jobs: 1}` submits them.
+_given = workflow.resource_settings.default_resources
+DATA_LOCAL = not (_given and "data_as_jobs" in _given and _given["data_as_jobs"].value)
 
 SESSIONS = list(CONFIG["sessions"])
 SAMPLES = list(CONFIG["samples"])

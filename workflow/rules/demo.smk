@@ -8,6 +8,7 @@ if CONFIG["demo"]:
             manifest="sources/manifest.json",
         log:
             "logs/demo/sources.log",
+        localrule: True
         conda:
             "../../envs/data.yaml"
         params:

@@ -10,6 +10,7 @@ rule download:
     log:
         "logs/download/{sample}.log",
     priority: earlier_first
+    localrule: True
     conda:
         "../../envs/data.yaml"
     params:
@@ -31,6 +32,7 @@ rule download_base:
         manifest="results/download/base.json",
     log:
         "logs/download/base.log",
+    localrule: True
     conda:
         "../../envs/data.yaml"
     params:
@@ -51,6 +53,7 @@ rule lock:
     """Resolve every revision that the configuration leaves open, and record what each holds in sources.lock."""
     log:
         "logs/lock/sources.log",
+    localrule: True
     conda:
         "../../envs/data.yaml"
     params:

@@ -12,6 +12,7 @@ rule heldout:
     log:
         "logs/heldout/prompts.log",
     priority: len(SESSIONS)
+    localrule: DATA_LOCAL
     conda:
         "../../envs/data.yaml"
     params:

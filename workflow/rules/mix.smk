@@ -19,6 +19,7 @@ rule mix:
     benchmark:
         "logs/benchmarks/mix/{session}.tsv"
     priority: earlier_first
+    localrule: DATA_LOCAL
     conda:
         "../../envs/data.yaml"
     params:
@@ -46,6 +47,7 @@ rule publish:
         manifest="results/publish/{session}.json",
     log:
         "logs/publish/{session}.log",
+    localrule: DATA_LOCAL
     conda:
         "../../envs/data.yaml"
     params:

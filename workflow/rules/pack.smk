@@ -19,6 +19,7 @@ rule pack:
     benchmark:
         "logs/benchmarks/pack/{session}.tsv"
     priority: earlier_first
+    localrule: DATA_LOCAL
     conda:
         "../../envs/data.yaml"
     threads: 64  # all that --cores gives: tokenizing is most of the work, and the bytes are the same at any number

@@ -10,6 +10,7 @@ rule plan_session:
         text="results/plan/{session}.txt",
     log:
         "logs/plan/{session}.log",
+    localrule: DATA_LOCAL
     conda:
         "../../envs/train.yaml"
     params:

@@ -13,6 +13,7 @@ rule sample:
     benchmark:
         "logs/benchmarks/sample/{sample}.tsv"
     priority: earlier_first
+    localrule: DATA_LOCAL
     conda:
         "../../envs/data.yaml"
     params:

@@ -14,6 +14,7 @@ rule standardize:
     benchmark:
         "logs/benchmarks/standardize/{sample}.tsv"
     priority: earlier_first
+    localrule: DATA_LOCAL
     conda:
         "../../envs/data.yaml"
     threads: 1
