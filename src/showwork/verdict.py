@@ -28,7 +28,8 @@ RECIPES = {
 }
 """The recipe of each fallback, in workflow/recipes."""
 TARGETS = {"more_epochs": "session1", "quality_filter": "session1"}
-CHOICE_NOT_QUALITY = ("language",)  # rows that a filter leaves out by choice say nothing about a source's quality
+CHOICE_NOT_QUALITY = ("language", "prose", "length", "where")
+"""Rows left out by choice: they say nothing about a source's quality."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +86,7 @@ def generations(manifest: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def rejected_rows(samples: dict[str, dict[str, Any]]) -> tuple[int, int]:
-    """(source rows that made no record, rows looked at) over a mix's samples; what a language filter left out is in neither.
+    """(source rows that made no record, rows looked at) over a mix's samples; what was left out by choice is in neither.
 
     >>> rejected_rows({"a": {"records": 8, "rejected": {"no_close": 2}, "dropped": {"language": 5}}})
     (2, 10)
