@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from showwork.foundation.files import sha256_file
 
@@ -36,12 +37,16 @@ def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def start(
-    folder: Path, *arguments: str, given: Mapping[str, str] | None = None, overlays: tuple[Path, ...] = ()
+    folder: Path,
+    *arguments: str,
+    given: Mapping[str, str] | None = None,
+    overlays: tuple[Path, ...] = (),
+    out: int | IO[str] = subprocess.PIPE,
 ) -> subprocess.Popen[str]:
-    """The documented command as a process of its own session, all that it says in one pipe."""
+    """The documented command as a process of its own session; all that it says goes to `out`."""
     folder.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
-        command(folder, *arguments, overlays=overlays), cwd=REPO, env=environment(given), stdout=subprocess.PIPE,
+        command(folder, *arguments, overlays=overlays), cwd=REPO, env=environment(given), stdout=out,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 

@@ -17,11 +17,10 @@ import argparse
 import re
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from showwork.foundation.files import write_json, write_text
+from showwork.foundation.files import scratch, write_json, write_text
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
 from showwork.foundation.stage import Say, run_stage
 from showwork.records.card import data_card, notice
@@ -52,8 +51,8 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     origins = {m["settings"]["source"]: m["origin"] for m, _ in samples.values()}
     columns = {sample: [*m["columns"], "row_id", "source_row"] for sample, (m, _) in samples.items()}
     args.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=args.folder) as made:
-        folder = Path(made) / name
+    with scratch(args.folder, name) as made:
+        folder = made / name
         for target, file in files.items():
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, folder / target)
@@ -62,7 +61,7 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         write_json(folder / "dataset-metadata.json", _for_kaggle(name, mix, list(samples)))
         final = args.folder / name
         if final.exists():
-            final.rename(Path(made) / "before")
+            final.rename(made / "before")
         folder.rename(final)
     written = {p.relative_to(final).as_posix(): p for p in sorted(final.rglob("*")) if p.is_file()}
     write_manifest(

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from showwork.foundation import files
-from showwork.foundation.files import HashingFile, atomic, canonical, read_json, sha256_file, write_json, write_text
+from showwork.foundation.files import (
+    HashingFile,
+    atomic,
+    canonical,
+    read_json,
+    scratch,
+    sha256_file,
+    write_json,
+    write_text,
+)
 from showwork.foundation.manifest import describe, read_checked, read_manifest, write_manifest
 from showwork.foundation.tables import LogicalDigest, ParquetSink, read_rows, write_table
 
+SRC = Path(__file__).parents[2] / "src"
 SCHEMA = pa.schema([("name", pa.string()), ("count", pa.int64())])
 ROWS = [{"name": "a", "count": 1}, {"name": None, "count": 2}, {"name": "", "count": None}]
 
@@ -138,3 +151,39 @@ def test_missing_column_names_the_columns_found(tmp_path: Path) -> None:
     write_table(tmp_path / "x.parquet", SCHEMA, [ROWS])
     with pytest.raises(ValueError, match="no column 'nam'; it has name, count"):
         list(read_rows(tmp_path / "x.parquet", ["nam"]))
+
+
+KILLED = """
+import os, signal, sys
+import os
+import subprocess
+import sys
+from pathlib import Path
+from showwork.foundation.files import atomic, scratch
+with atomic(Path(sys.argv[1]) / "x.txt") as part, scratch(Path(sys.argv[1]), "shuffle") as folder:
+    part.write_text("half")
+    (folder / "bucket").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL if sys.argv[2] == "killed" else signal.SIGSTOP)
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    def writer(fate: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), fate], cwd=SRC)
+
+    writer("killed").wait()
+    left = {p.name for p in tmp_path.iterdir()}
+    assert len(left) == 2
+    living = writer("living")
+    try:
+        os.waitid(os.P_PID, living.pid, os.WSTOPPED | os.WNOWAIT)
+        theirs = {p.name for p in tmp_path.iterdir()}
+        assert len(theirs) == 2
+        assert not theirs & left
+        write_text(tmp_path / "x.txt", "ours")
+        with scratch(tmp_path, "shuffle"):
+            pass
+        assert {p.name for p in tmp_path.iterdir()} == {"x.txt", *theirs}
+    finally:
+        living.kill()
+        living.wait()

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import secrets
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,14 +45,18 @@ def canonical(obj: Any) -> str:
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed and renamed to `path`, on any error removed.
 
+    What a writer of the same file left that was killed is removed first.
+
     Raises: OSError of the file system (full disk, read-only folder) with `path` as its file name; `path` then stays as it
     was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path.parent, f".{path.name}.", ".part")
     part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
-        with named(path, instead_of=part):
+        with named(path, instead_of=part), part.open("xb") as held:
+            _hold(held.fileno())
             yield part
             with part.open("rb") as f:
                 os.fsync(f.fileno())
@@ -57,6 +65,47 @@ def atomic(path: Path | str) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # a folder that became read-only; the first error is the one to tell
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch(parent: Path, name: str) -> Iterator[Path]:
+    """Yield a folder `.name-…` in `parent` that goes with the block, or, if this process is killed, with the next such block."""
+    remove_abandoned(parent, f".{name}-", "")
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=parent) as made:
+        handle = os.open(made, os.O_RDONLY)
+        try:
+            _hold(handle)
+            yield Path(made)
+        finally:
+            os.close(handle)
+
+
+def remove_abandoned(folder: Path, start: str, end: str) -> None:
+    """Remove the temporary files and folders of that beginning and end in `folder` whose writer was killed.
+
+    A living writer holds a lock on its own, which the kernel frees when it dies; one on a file system without locks, and one
+    that another process removes meanwhile, is left alone.
+    """
+    for path in folder.glob(f"{glob.escape(start)}*{end}"):
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError:
+            continue
+        finally:
+            os.close(handle)
+
+
+def _hold(handle: int) -> None:
+    with contextlib.suppress(OSError):  # a file system without locks: what a kill leaves there stays
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +15,7 @@ from types import TracebackType
 import numpy as np
 import pyarrow as pa
 
-from showwork.foundation.files import named
+from showwork.foundation.files import named, scratch
 
 BUCKET_BYTES = 32 << 20
 
@@ -37,9 +36,7 @@ class Shuffle:
 
     def __enter__(self) -> Shuffle:
         self._parent.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(
-            self._stack.enter_context(tempfile.TemporaryDirectory(prefix=".shuffle-", dir=self._parent))
-        )
+        self._folder = self._stack.enter_context(scratch(self._parent, "shuffle"))
         return self
 
     def __exit__(
