@@ -1,4 +1,4 @@
-"""Eight seeded faults: after each, the same command again ends in the same bytes, and nothing is left half-written."""
+"""Eight seeded faults, in `make campaign`: after each, the same command again ends in the same bytes, and nothing is left half-written."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from faults.faults import QUICK, Fault, faults, suffer
+
+pytestmark = pytest.mark.campaign
 
 
 @pytest.mark.parametrize("fault", QUICK, ids=str)
