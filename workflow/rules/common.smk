@@ -135,10 +135,43 @@ def start_of(wildcards):
     return CONFIG["sessions"][wildcards.session]["start_from"]
 
 
+DATA_BESIDE = {
+    "sample": ["{name}.parquet", "{name}.dropped.parquet"],
+    "standardize": ["{name}.parquet", "{name}.rejected.parquet"],
+    "heldout": ["{name}.parquet"],
+    "mix": ["train.parquet", "removed.parquet"],
+    "pack": [
+        *(f"{n}.npy" for n in ("tokens", "loss_mask", "segment_ids", "positions")),
+        "ledger.parquet",
+    ],
+    "train": ["adapter/adapter.safetensors", "history.jsonl"],
+    "evaluate": ["metrics.json", "generations.parquet", "questions.parquet"],
+    "judge": ["scores.parquet", "metrics.json"],
+}
+
+
+def beside(*manifests):
+    """The data files of manifests, as inputs: one that was deleted, or quarantined as damaged, is so built again.
+
+    They are ancient: what makes a job stale is the manifest, which holds their digests.
+    """
+    return [
+        ancient(str(Path(manifest).parent / file.format(name=Path(manifest).stem)))
+        for manifest in manifests
+        for file in DATA_BESIDE.get(Path(manifest).parts[1], [])
+    ]
+
+
 def start_adapter(wildcards):
     """Manifest of the session that this one continues from; nothing when it starts from the base or a folder."""
     start = start_of(wildcards)
     return f"results/train/{start}/manifest.json" if start in SESSIONS else []
+
+
+def start_data(wildcards):
+    """The data of the session that this one continues from."""
+    start = start_adapter(wildcards)
+    return beside(start) if start else []
 
 
 def start_option(wildcards, input):

@@ -11,6 +11,14 @@ rule evaluate:
             if wildcards.model == "base"
             else f"results/train/{wildcards.model}/manifest.json"
         ),
+        data=lambda wildcards: beside(
+            "results/heldout/prompts.json",
+            *(
+                []
+                if wildcards.model == "base"
+                else [f"results/train/{wildcards.model}/manifest.json"]
+            ),
+        ),
     output:
         metrics="results/evaluate/{model}/metrics.json",
         generations="results/evaluate/{model}/generations.parquet",

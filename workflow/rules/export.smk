@@ -6,6 +6,9 @@ rule export:
         adapter="results/train/{session}/manifest.json",
         base="results/download/base.json",
         prompts="results/heldout/prompts.json",
+        data=beside(
+            "results/train/{session}/manifest.json", "results/heldout/prompts.json"
+        ),
     output:
         certificate="results/export/{session}/certificate.json",
     log:

@@ -6,6 +6,12 @@ rule heldout:
         records=collect(
             "results/standardize/{sample}.json", sample=CONFIG["held_out"]["samples"]
         ),
+        data=beside(
+            *collect(
+                "results/standardize/{sample}.json",
+                sample=CONFIG["held_out"]["samples"],
+            )
+        ),
     output:
         prompts="results/heldout/prompts.parquet",
         manifest="results/heldout/prompts.json",

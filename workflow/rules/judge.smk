@@ -7,6 +7,14 @@ rule judge:
         base=lambda wildcards: (
             [] if wildcards.model == "base" else "results/judge/base/manifest.json"
         ),
+        data=lambda wildcards: beside(
+            f"results/evaluate/{wildcards.model}/manifest.json",
+            *(
+                []
+                if wildcards.model == "base"
+                else ["results/judge/base/manifest.json"]
+            ),
+        ),
     output:
         scores="results/judge/{model}/scores.parquet",
         metrics="results/judge/{model}/metrics.json",

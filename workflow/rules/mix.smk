@@ -9,6 +9,14 @@ rule mix:
         ),
         earlier=earlier_mixes,
         heldout="results/heldout/prompts.json",
+        data=lambda wildcards: beside(
+            *collect(
+                "results/standardize/{sample}.json",
+                sample=samples_of(wildcards.session),
+            ),
+            *earlier_mixes(wildcards),
+            "results/heldout/prompts.json",
+        ),
     output:
         train="results/mix/{session}/train.parquet",
         removed="results/mix/{session}/removed.parquet",
@@ -42,6 +50,12 @@ rule publish:
         mix="results/mix/{session}/manifest.json",
         samples=lambda wildcards: collect(
             "results/sample/{sample}.json", sample=samples_of(wildcards.session)
+        ),
+        data=lambda wildcards: beside(
+            f"results/mix/{wildcards.session}/manifest.json",
+            *collect(
+                "results/sample/{sample}.json", sample=samples_of(wildcards.session)
+            ),
         ),
     output:
         manifest="results/publish/{session}.json",

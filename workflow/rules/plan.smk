@@ -5,6 +5,7 @@ rule plan_session:
     input:
         pack="results/pack/{session}/manifest.json",
         base="results/download/base.json",
+        data=beside("results/pack/{session}/manifest.json"),
     output:
         json="results/plan/{session}.json",
         text="results/plan/{session}.txt",

@@ -3,7 +3,8 @@
 rule report:
     """Write one page that shows what happened in a session."""
     input:
-        everything_of,
+        manifests=everything_of,
+        data=lambda wildcards: beside(*everything_of(wildcards)),
     output:
         page=report(
             "results/report/{session}.html",
@@ -23,4 +24,4 @@ rule report:
         "Write the report of {wildcards.session}."
     shell:
         "python -m showwork.report --settings {params.settings:q} --log {log} --session {wildcards.session}"
-        " --inputs {input} --page {output.page}"
+        " --inputs {input.manifests} --page {output.page}"

@@ -17,6 +17,7 @@ rule train:
         base="results/download/base.json",
         disjoint="results/mix/{session}/disjoint.json",
         start=start_adapter,
+        start_data=start_data,
     output:
         adapter="results/train/{session}/adapter/adapter.safetensors",
         history="results/train/{session}/history.jsonl",
@@ -56,6 +57,7 @@ rule grpo:
         base="results/download/base.json",
         disjoint="results/mix/{session}/disjoint.json",
         start=start_adapter,
+        start_data=start_data,
     output:
         adapter="results/train/{session}/adapter/adapter.safetensors",
         history="results/train/{session}/history.jsonl",
@@ -98,6 +100,11 @@ rule auto:
         base="results/download/base.json",
         disjoint="results/mix/{session}/disjoint.json",
         start=start_adapter,
+        start_data=start_data,
+        data=lambda wildcards: beside(
+            f"results/pack/{start_of(wildcards)}/manifest.json",
+            f"results/mix/{wildcards.session}/manifest.json",
+        ),
     output:
         adapter="results/train/{session}/adapter/adapter.safetensors",
         history="results/train/{session}/history.jsonl",

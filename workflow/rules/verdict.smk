@@ -7,6 +7,11 @@ rule verdict:
         session="results/evaluate/{session}/manifest.json",
         train="results/train/{session}/manifest.json",
         mix="results/mix/{session}/manifest.json",
+        data=beside(
+            "results/evaluate/base/manifest.json",
+            "results/evaluate/{session}/manifest.json",
+            "results/train/{session}/manifest.json",
+        ),
     output:
         verdict="results/verdict/{session}.json",
     log:
