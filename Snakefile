@@ -4,6 +4,7 @@
 #   snakemake -n session1               only say what would run, and why
 #   snakemake --cores 8 data            all mixes, no training
 #   snakemake --cores 8 plan            what training would cost, before anything is trained
+#   snakemake --cores 8 sweep           every run of the sweeps in config.yaml, each compared in results/sweep/
 #   snakemake --cores 1 lock            resolve the revisions that config.yaml leaves open
 from snakemake.utils import min_version
 
@@ -15,10 +16,11 @@ include: "workflow/rules/common.smk"
 
 # ---- targets -----------------------------------------------------------------
 rule all:
-    """Every session's report."""
+    """Every session's report, and the page that compares them."""
     default_target: True
     input:
         collect("results/report/{session}.html", session=SESSIONS),
+        "results/report/index.html",
 
 
 for SESSION in SESSIONS:
@@ -44,6 +46,12 @@ rule plan:
         collect("results/plan/{session}.txt", session=BY_METHOD["sft"]),
 
 
+rule sweep:
+    """Every run of every sweep, compared."""
+    input:
+        sweep_target,
+
+
 # ---- stages ------------------------------------------------------------------
 include: "workflow/rules/demo.smk"
 include: "workflow/rules/download.smk"
@@ -59,3 +67,4 @@ include: "workflow/rules/verdict.smk"
 include: "workflow/rules/judge.smk"
 include: "workflow/rules/export.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/compare.smk"

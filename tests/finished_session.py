@@ -52,7 +52,7 @@ def settings(session: str = "session1") -> dict[str, Any]:
     licenses = {s: {"license": "apache-2.0", "note": None, "hub": f"hub/{s}"} for s, _, _ in SAMPLES.values()}
     licenses["cot_collection"] = {"license": "cc-by-4.0", "note": note, "hub": "kaist-ai/CoT-Collection"}
     return {
-        "name": session, "samples": {k: v[0] for k, v in SAMPLES.items()}, "start_from": "base", "max_seq_length": LENGTH,
+        "name": session, "mix": session, "samples": {k: v[0] for k, v in SAMPLES.items()}, "start_from": "base", "max_seq_length": LENGTH,
         "system_prompt": "Think step by step.", "base": "google/gemma-2-2b-it", "licenses": licenses,
     }  # fmt: skip
 

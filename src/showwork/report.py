@@ -6,8 +6,9 @@
     python -m showwork.report --settings JSON --session session1 --page results/report/session1.html
         --inputs results/download/*.json results/sample/*.json … results/export/session1/certificate.json
 
-A manifest says by its stage and name what it is, so the order of --inputs does not matter. The plan, the export and the timing
-of the training (timing.jsonl, beside its history) may be missing; their parts of the page are then left out.
+A manifest says by its stage and name what it is, so the order of --inputs does not matter. The plan, the
+verdict, the judge's scores, the export and the timing of the training (timing.jsonl, beside its history) may be missing; their parts
+of the page are then left out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from showwork.foundation.files import read_json, sha256_file, write_text
+from showwork.foundation.files import read_json, write_text
 from showwork.foundation.manifest import read_checked
 from showwork.foundation.stage import Say, run_stage
 from showwork.foundation.tables import read_rows
@@ -30,6 +31,8 @@ from showwork.page.cells import count
 from showwork.page.comparison import Evaluated, chart_values, comparison
 from showwork.page.examples import loss_examples
 from showwork.page.generations import generations_section
+from showwork.page.inputs import Inputs, evaluated, judged_by, same_tasks
+from showwork.page.judged import judge_section, judged_section
 from showwork.page.lengths import fill_values, lengths_section, segments_values, whole_lengths
 from showwork.page.provenance import Read, export_section, provenance_section
 from showwork.page.render import MOST_BYTES, render
@@ -58,8 +61,8 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     same_tasks(models)
     samples = inputs.all("sample")
     pack, mix, trained = (
-        inputs.one("pack", args.session),
-        inputs.one("mix", args.session),
+        inputs.one("pack", settings["mix"]),
+        inputs.one("mix", settings["mix"]),
         inputs.one("train", args.session),
     )
     ledger = read_ledger(read_checked(pack.path, "ledger"))
@@ -100,7 +103,9 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
             "sentence": verdict_sentence(base, session),
             "lead": lead(settings, trained.manifest, pack.manifest),
             "tiles": tiles(base, session),
+            "judged": judged_section(inputs.maybe("verdict")),
         },
+        "judge": judge_section(judged_by(inputs, ["base", args.session])),
         "comparison": comparison(models) | {"sources_title": by_source_title},
         "questions": [
             {"name": name, **comparison(own)}
@@ -125,50 +130,6 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     say(f"{args.page}: {len(page.encode()) / 1e6:.2f} MB; {sections['verdict']['sentence']}")
 
 
-class Inputs:
-    """The manifests by stage and name."""
-
-    def __init__(self, paths: Sequence[Path], session: str) -> None:
-        self.session = session
-        self.reads = [Read(str(path), read_json(path), sha256_file(path)) for path in paths]
-
-    def all(self, stage: str) -> list[Read]:
-        """Every manifest of a stage, in the order given."""
-        return [r for r in self.reads if r.manifest.get("stage") == stage]
-
-    def one(self, stage: str, name: str) -> Read:
-        """The manifest of a stage with this name. Raises ValueError when it was not given."""
-        for read in self.all(stage):
-            if read.manifest["name"] == name:
-                return read
-        given = ", ".join(f"{r.manifest.get('stage')} {r.manifest.get('name')}" for r in self.reads)
-        raise ValueError(
-            f"report {self.session!r}: --inputs holds no manifest of {stage} {name!r}, only {given}; add the one that "
-            f"{stage} left"
-        )
-
-    def plan(self) -> dict[str, Any] | None:
-        """The plan of this session, which is no manifest and names its session, or None."""
-        return next(
-            (r.manifest for r in self.reads if r.manifest.get("session") == self.session and "memory" in r.manifest),
-            None,
-        )
-
-    def maybe(self, stage: str) -> dict[str, Any] | None:
-        """What this session's stage left, or None when it was not given."""
-        return next((r.manifest for r in self.all(stage) if r.manifest["name"] == self.session), None)
-
-
-def evaluated(inputs: Inputs, name: str) -> Evaluated:
-    """The measures and the generations of the base or of a session."""
-    found = inputs.one("evaluate", name)
-    modes: dict[str, dict[str, dict[str, Any]]] = {}
-    for batch in read_rows(read_checked(found.path, "generations")):
-        for row in batch.to_pylist():
-            modes.setdefault(row["mode"], {})[row["prompt_id"]] = row
-    return Evaluated(name, read_json(read_checked(found.path, "metrics")), modes)
-
-
 def own_questions(reads: Sequence[Read]) -> dict[str, list[Evaluated]]:
     """{file: every model's evaluation on it} of the user's own questions, the base's first."""
     found: dict[str, list[Evaluated]] = {}
@@ -185,18 +146,6 @@ def own_questions(reads: Sequence[Read]) -> dict[str, list[Evaluated]]:
     for models in found.values():
         same_tasks(models)
     return found
-
-
-def same_tasks(models: Sequence[Evaluated]) -> None:
-    """Refuse to compare numbers of different versions of a task. Raises ValueError naming both."""
-    for model in models[1:]:
-        for task, version in model.metrics["tasks"].items():
-            other = models[0].metrics["tasks"].get(task, version)
-            if other != version:
-                raise ValueError(
-                    f"task {task!r} has version {version} for {model.name} and {other} for {models[0].name}; numbers of "
-                    "two versions cannot be compared, so evaluate both again"
-                )
 
 
 def read_ledger(path: Path) -> dict[str, np.ndarray]:

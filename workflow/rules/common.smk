@@ -51,10 +51,13 @@ if workflow.is_main_process and running.register():
 _given = workflow.resource_settings.default_resources
 DATA_LOCAL = not (_given and "data_as_jobs" in _given and _given["data_as_jobs"].value)
 
-SESSIONS = list(CONFIG["sessions"])
+# The sessions of the plan; the runs of sweeps are sessions too, for every rule, but only their own targets ask for them.
+SESSIONS = [name for name, s in CONFIG["sessions"].items() if "of_sweep" not in s]
+TRAINABLE = list(CONFIG["sessions"])
+SWEEPS = list(CONFIG["sweep"])
 SAMPLES = list(CONFIG["samples"])
 BY_METHOD = {
-    method: [s for s in SESSIONS if slices.method(CONFIG, s) == method]
+    method: [s for s in TRAINABLE if slices.method(CONFIG, s) == method]
     for method in ("sft", "grpo", "auto")
 }
 
@@ -69,8 +72,9 @@ shell.prefix(f'export {_bin}PYTHONPATH="{REPO / "src"}"; ')
 
 wildcard_constraints:
     sample="|".join(SAMPLES),
-    session="|".join(SESSIONS),
-    model="|".join(["base", *SESSIONS]),
+    session="|".join(TRAINABLE),
+    model="|".join(["base", *TRAINABLE]),
+    sweep="|".join(SWEEPS) or "(?!)",
 
 
 def settings(stage, key=None):
@@ -97,6 +101,8 @@ def earlier_first(wildcards):
         needing = [s for s in SESSIONS if sample in samples_of(s)]
         first = sample in CONFIG["held_out"]["samples"]
         session = SESSIONS[0] if first or not needing else needing[0]
+    if session not in SESSIONS:
+        return 0
     return len(SESSIONS) - SESSIONS.index(session)
 
 
@@ -115,6 +121,54 @@ def session_target(session):
     if CONFIG["judge"]:
         wanted.append(f"results/judge/{session}/metrics.json")
     return wanted
+
+
+def runs_of(sweep):
+    """The sessions that stand for the runs of a sweep, each once."""
+    return list(
+        dict.fromkeys(run["session"] for run in CONFIG["sweep"][sweep]["runs"].values())
+    )
+
+
+def compared(sessions):
+    """The manifests that say how these sessions and the base do: evaluation, training, verdict, what the judge said."""
+    judged = ["base", *sessions] if CONFIG["judge"] else []
+    return [
+        *collect("results/evaluate/{model}/manifest.json", model=["base", *sessions]),
+        *collect("results/train/{session}/manifest.json", session=sessions),
+        *collect("results/verdict/{session}.json", session=sessions),
+        *collect("results/judge/{model}/manifest.json", model=judged),
+    ]
+
+
+def all_sessions():
+    """The sessions of the plan, then those of every sweep."""
+    return list(dict.fromkeys([*SESSIONS, *(s for w in SWEEPS for s in runs_of(w))]))
+
+
+def sweep_target(wildcards):
+    """What `snakemake sweep` leaves."""
+    if not SWEEPS:
+        raise WorkflowError(
+            "sweep: the configuration has no sweep; name one, for example"
+            " {rates: {session: session1, over: {learning_rate: [1.0e-5, 4.0e-5]}}}"
+        )
+    return collect("results/sweep/{sweep}.{kind}", sweep=SWEEPS, kind=["json", "html"])
+
+
+def mix_of(wildcards):
+    """Manifest of the mix that a session trains on."""
+    return f"results/mix/{slices.mixed(CONFIG, wildcards.session)}/manifest.json"
+
+
+def pack_of(wildcards):
+    """Manifest of the packed rows that a session trains on."""
+    return f"results/pack/{slices.mixed(CONFIG, wildcards.session)}/manifest.json"
+
+
+def file_beside(manifest_of, name):
+    """A file beside the manifest that a function of the wildcards names."""
+    return lambda wildcards: str(Path(manifest_of(wildcards)).with_name(name))
 
 
 def earlier_mixes(wildcards):
@@ -247,13 +301,19 @@ def everything_of(wildcards):
         ),
         "results/download/base.json",
         "results/heldout/prompts.json",
-        f"results/mix/{session}/manifest.json",
-        f"results/pack/{session}/manifest.json",
+        mix_of(wildcards),
+        pack_of(wildcards),
         *([f"results/plan/{session}.json"] if session in BY_METHOD["sft"] else []),
         f"results/train/{session}/manifest.json",
         *collect(
             "results/evaluate/{model}/manifest.json",
             model=["base", *slices.chain(CONFIG, session), session],
+        ),
+        f"results/verdict/{session}.json",
+        *(
+            collect("results/judge/{model}/manifest.json", model=["base", session])
+            if CONFIG["judge"]
+            else []
         ),
         f"results/export/{session}/certificate.json",
     ]

@@ -3,9 +3,9 @@
 rule plan_session:
     """Say what one session's training will cost."""
     input:
-        pack="results/pack/{session}/manifest.json",
+        pack=pack_of,
         base="results/download/base.json",
-        data=beside("results/pack/{session}/manifest.json"),
+        data=lambda wildcards: beside(pack_of(wildcards)),
     output:
         json="results/plan/{session}.json",
         text="results/plan/{session}.txt",

@@ -4,18 +4,13 @@
 rule train:
     """Train one session; resumes by itself after an interruption."""
     input:
-        pack="results/pack/{session}/manifest.json",
-        rows=ancient(
-            multiext(
-                "results/pack/{session}/",
-                "tokens.npy",
-                "loss_mask.npy",
-                "segment_ids.npy",
-                "positions.npy",
-            )
-        ),
+        pack=pack_of,
+        rows=[
+            ancient(file_beside(pack_of, f"{name}.npy"))
+            for name in ("tokens", "loss_mask", "segment_ids", "positions")
+        ],
         base="results/download/base.json",
-        disjoint="results/mix/{session}/disjoint.json",
+        disjoint=file_beside(mix_of, "disjoint.json"),
         start=start_adapter,
         start_data=start_data,
     output:
@@ -52,10 +47,10 @@ rule train:
 rule grpo:
     """Train one session on rewards for its own rollouts; resumes by itself after an interruption."""
     input:
-        mix="results/mix/{session}/manifest.json",
-        records=ancient("results/mix/{session}/train.parquet"),
+        mix=mix_of,
+        records=ancient(file_beside(mix_of, "train.parquet")),
         base="results/download/base.json",
-        disjoint="results/mix/{session}/disjoint.json",
+        disjoint=file_beside(mix_of, "disjoint.json"),
         start=start_adapter,
         start_data=start_data,
     output:
@@ -96,14 +91,14 @@ rule auto:
     input:
         verdict=lambda wildcards: f"results/verdict/{start_of(wildcards)}.json",
         pack=lambda wildcards: f"results/pack/{start_of(wildcards)}/manifest.json",
-        mix="results/mix/{session}/manifest.json",
+        mix=mix_of,
         base="results/download/base.json",
-        disjoint="results/mix/{session}/disjoint.json",
+        disjoint=file_beside(mix_of, "disjoint.json"),
         start=start_adapter,
         start_data=start_data,
         data=lambda wildcards: beside(
             f"results/pack/{start_of(wildcards)}/manifest.json",
-            f"results/mix/{wildcards.session}/manifest.json",
+            mix_of(wildcards),
         ),
     output:
         adapter="results/train/{session}/adapter/adapter.safetensors",

@@ -6,7 +6,7 @@ rule verdict:
         base="results/evaluate/base/manifest.json",
         session="results/evaluate/{session}/manifest.json",
         train="results/train/{session}/manifest.json",
-        mix="results/mix/{session}/manifest.json",
+        mix=mix_of,
         data=beside(
             "results/evaluate/base/manifest.json",
             "results/evaluate/{session}/manifest.json",

@@ -17,6 +17,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from showwork.foundation import slices, sweeps
 from showwork.foundation.places import Key, Places
 from showwork.records.formats import format_of
 
@@ -60,9 +61,38 @@ def checked_config(config: dict[str, Any], *, files: Sequence[Path], schema_file
         for key, text in _crossed_if_possible(config):
             if key not in wrong:
                 problems.append(f"{places.of(key)}  {_dotted(key)}: {text}")
+    if not problems:
+        problems += [f"{places.of(key)}  {_dotted(key)}: {text}" for key, text in _swept(config, schema)]
     if problems:
         raise ConfigError(problems)
-    return config
+    return sweeps.with_runs(config)
+
+
+def _swept(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Problems of the sweeps: each value is checked as if it stood in the session, each run as if it were one.
+
+    Values are coerced in place, as everywhere.
+    """
+    session = _resolve(schema["properties"]["sessions"]["additionalProperties"], schema)
+    validator = Draft202012Validator({**session, "required": [], "$defs": schema["$defs"]})
+    found = []
+    for name, block in config["sweep"].items():
+        for key, listed in block["over"].items():
+            for _, at, value in sweeps.values_of(key, listed):
+                piece = sweeps.partial(key, value)
+                _coerce(piece, session, schema)
+                for error in validator.iter_errors(piece):
+                    found.append((("sweep", name, "over", key, at), _sentence(error)[1]))
+                listed[at] = sweeps.value_in(piece, key)
+    found += list(sweeps.problems(config)) if not found else []
+    yield from found
+    if not found:
+        made = sweeps.with_runs(config)
+        for name, block in made["sweep"].items():
+            for run, how in block["runs"].items():
+                own = {s: made["sessions"][s] for s in [*slices.chain(made, how["session"]), how["session"]]}
+                for key, text in _session_problems({**made, "sessions": own}):
+                    yield ("sweep", name, "over"), f"run {run}: {_dotted(key[2:])} {text}"
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -195,7 +225,7 @@ def _crossed_if_possible(config: dict[str, Any]) -> list[tuple[Key, str]]:
 
 
 def _crossed(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
-    sources, samples, sessions = config["sources"], config["samples"], config["sessions"]
+    sources, samples = config["sources"], config["samples"]
     for name, source in sources.items():
         if not source.get("hub") and not source.get("path"):
             yield ("sources", name), "has neither hub nor path; give the dataset's id or a folder"
@@ -205,13 +235,32 @@ def _crossed(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
             yield ("sources", name, "format"), str(error).removeprefix("format: ")
     for name, sample in samples.items():
         yield from _sample_problems(name, sample, sources)
-    named: list[tuple[Key, list[str]]] = [(("held_out", "samples"), config["held_out"]["samples"])]
-    named += [(("sessions", name, "samples"), session["samples"]) for name, session in sessions.items()]
-    for place, list_of in named:
-        for i, sample in enumerate(list_of):
-            if sample not in samples:
-                yield (*place, i), f"no sample {sample!r}{nearest(sample, list(samples))}"
+    for i, sample in enumerate(config["held_out"]["samples"]):
+        if sample not in samples:
+            yield ("held_out", "samples", i), f"no sample {sample!r}{nearest(sample, list(samples))}"
+    yield from _session_problems(config)
+    direct = config["evaluate"].get("direct_prompt")
+    if direct is not None and "{question}" not in direct:
+        yield ("evaluate", "direct_prompt"), f"is {direct!r}, expected it to hold {{question}}"
+    url = (config.get("judge") or {}).get("url")
+    if url is not None and not url.startswith(("http://", "https://")):
+        yield ("judge", "url"), f"is {url!r}, expected a URL such as http://localhost:8000/v1"
+    for name, path in config["evaluate"].get("questions", {}).items():
+        from showwork.records.questions import read_questions  # few plans have such files, and it loads pyarrow
+
+        try:
+            read_questions(Path(path))
+        except (ValueError, OSError) as error:
+            yield ("evaluate", "questions", name), str(error)
+
+
+def _session_problems(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    """What is wrong with the sessions, seen beside their samples and one another."""
+    samples, sessions = config["samples"], config["sessions"]
     for name, session in sessions.items():
+        for i, sample in enumerate(session["samples"]):
+            if sample not in samples:
+                yield ("sessions", name, "samples", i), f"no sample {sample!r}{nearest(sample, list(samples))}"
         yield from _start_problems(name, sessions)
         train = {**config["train"], **session.get("train", {})}
         if (train.get("epochs") is None) == (train.get("max_steps") is None):
@@ -226,19 +275,6 @@ def _crossed(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
             own = {**config["train"]["grpo"], **session.get("train", {}).get("grpo", {})}
             yield from _grpo_problems(("sessions", name, "train"), train, own)
     yield from _overlaps(samples, sessions)
-    direct = config["evaluate"].get("direct_prompt")
-    if direct is not None and "{question}" not in direct:
-        yield ("evaluate", "direct_prompt"), f"is {direct!r}, expected it to hold {{question}}"
-    url = (config.get("judge") or {}).get("url")
-    if url is not None and not url.startswith(("http://", "https://")):
-        yield ("judge", "url"), f"is {url!r}, expected a URL such as http://localhost:8000/v1"
-    for name, path in config["evaluate"].get("questions", {}).items():
-        from showwork.records.questions import read_questions  # few plans have such files, and it loads pyarrow
-
-        try:
-            read_questions(Path(path))
-        except (ValueError, OSError) as error:
-            yield ("evaluate", "questions", name), str(error)
 
 
 def _grpo_problems(place: Key, train: dict[str, Any], grpo: dict[str, Any]) -> Iterator[tuple[Key, str]]:

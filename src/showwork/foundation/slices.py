@@ -30,6 +30,11 @@ def chain(config: Config, session: str) -> list[str]:
     return found
 
 
+def mixed(config: Config, session: str) -> str:
+    """The session whose mix and packed rows this one trains on: itself, unless it is a run of a sweep that shares them."""
+    return str(config["sessions"][session].get("mix", session))
+
+
 def with_lock(config: Config, lock: dict[str, Any]) -> Config:
     """The configuration with revisions that are null filled from `sources.lock`; a revision that is given stays."""
     locked = {**config, "sources": {k: dict(v) for k, v in config["sources"].items()}, "model": dict(config["model"])}
@@ -266,10 +271,28 @@ def report(config: Config, session: str) -> Config:
     samples = config["sessions"][session]["samples"]
     return {
         "name": session,
+        "mix": mixed(config, session),
         "samples": {s: config["samples"][s]["source"] for s in samples},
         "start_from": config["sessions"][session]["start_from"],
         "max_seq_length": config["template"]["max_seq_length"],
         "system_prompt": config["template"]["system_prompt"],
         "base": config["model"]["path"] or config["model"]["base"],
         "licenses": _licenses(config, samples),
+    }
+
+
+def sweep(config: Config, name: str) -> Config:
+    """The runs of a sweep: what each varies, and the session that was trained for it."""
+    block = config["sweep"][name]
+    return {"name": name, "session": block["session"], "runs": block["runs"]}
+
+
+def index(config: Config) -> Config:
+    """The sessions and sweeps that stand side by side."""
+    own = {n: s for n, s in config["sessions"].items() if "of_sweep" not in s}
+    return {
+        "name": "index",
+        "sessions": {name: s["start_from"] for name, s in own.items()},
+        "sweeps": {name: sweep(config, name) for name in config["sweep"]},
+        "base": config["model"]["path"] or config["model"]["base"],
     }

@@ -62,6 +62,20 @@ def intervals(values: Values, models: Sequence[str], row: str) -> Spec:
     return _spec(lines + dots)
 
 
+def ladder(values: Values) -> Spec:
+    """One share of many models with its interval, a line each: {"model", "share", "low", "high"} in percent; the first is grey."""
+    names = [v["model"] for v in values]
+    y = alt.Y("model:N", sort=names, title=None, axis=alt.Axis(labelLimit=230, grid=False, labelColor="--ink"))
+    x = alt.X("low:Q", scale=alt.Scale(domain=[0, 100]), title="percent", axis=alt.Axis(tickCount=6))
+    colours = alt.Scale(domain=names, range=["--before", *["--series-1"] * (len(names) - 1)])
+    colour = alt.Color("model:N", scale=colours, legend=None)
+    number = [alt.Tooltip(f"{field}:Q", format=".1f") for field in ("share", "low", "high")]
+    chart = _chart(values, height=max(60, 26 * len(names)))
+    lines = chart.mark_rule(strokeWidth=3, opacity=0.45).encode(x=x, x2="high:Q", y=y, color=colour)
+    dots = chart.mark_point(filled=True, size=85, opacity=1)
+    return _spec(lines + dots.encode(x="share:Q", y=y, color=colour, tooltip=["model:N", *number]))
+
+
 def funnel(values: Values, fates: Sequence[str]) -> Spec:
     """Where the selected rows of each sample went: {"sample", "fate", "rows", "share"}, one stacked bar per sample."""
     # Kept rows in calm colours, losses in warm ones, by the order of `fates`.

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 import vl_convert
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 MOST_BYTES = 3_000_000
@@ -24,17 +24,39 @@ def render(sections: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
     """The page.
 
     Args:
-        sections: session, verdict, comparison, questions, generations, funnel, mix, lengths, training, export, provenance.
+        sections: session, verdict, judge, comparison, questions, generations, funnel, mix, lengths, training, export, provenance.
         charts: {name: Vega-Lite specification}; a name that is missing leaves its figure out.
     """
     titles = (
         ("result", "Result"), ("generations", "Generations"), ("data", "Data"), ("lengths", "Lengths"),
         ("training", "Training"), ("export", "Export"), ("provenance", "Provenance"),
     )  # fmt: skip
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_asset("page.html.jinja")).render(
-        **sections,
-        sections=[(i, title) for i, title in titles if i in ("result", "data", "lengths") or sections.get(i)],
+    shown = [(i, title) for i, title in titles if i in ("result", "data", "lengths") or sections.get(i)]
+    return _rendered("page.html.jinja", {**sections, "sections": shown}, charts)
+
+
+def render_comparison(sections: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
+    """The page that compares many models.
+
+    Args:
+        sections: title, sentence, lead, groups (id, title, sentence, verdicts, tables of side_by_side, seeds, judge), glossary.
+        charts: {name: Vega-Lite specification}, "<group's id>-accuracy" and "<group's id>-well_formed".
+    Raises: ValueError: the page would be larger than `MOST_BYTES`.
+    """
+    page = _rendered("compare.html.jinja", sections, charts)
+    if len(page.encode()) > MOST_BYTES:
+        raise ValueError(
+            f"the page of {sections['title']} has {len(page.encode()):,} bytes, wanted at most {MOST_BYTES:,}; split the sweep"
+        )
+    return page
+
+
+def _rendered(template: str, values: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
+    environment = Environment(
+        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(template).render(
+        **values,
         charts={name: inline_json(spec) for name, spec in charts.items()},
         style=Markup(_asset("style.css")),
         script=Markup(_asset("page.js")),
