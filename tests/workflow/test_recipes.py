@@ -17,6 +17,9 @@ TARGET = {
     "grpo-from-base": ("session3", "grpo"),
     "more-epochs": ("session1", "train"),
     "quality-filter": ("session1", "train"),
+    "full-finetune": ("session1", "train"),
+    "long-context": ("session1", "train"),
+    "gemma3-1b": ("session1", "train"),
 }
 """Which session a recipe is about, and the rule that trains it."""
 

@@ -142,7 +142,7 @@ CASES: dict[str, tuple[Callable[[Path], Any], set[Job]]] = {
         config(lambda c: c["evaluate"].update(max_new_tokens=512)),
         {("evaluate", "base")} | {("evaluate", s) for s in SESSIONS} | VERDICTS | REPORTS,
     ),
-    "a threshold of the verdict": (config(lambda c: c["verdict"].update(looping=0.05)), VERDICTS),
+    "a threshold of the verdict": (config(lambda c: c["verdict"].update(looping=0.05)), VERDICTS | REPORTS),
     "the user's own questions edited": (
         lambda repo: (repo / "exam.jsonl").write_text('{"question": "Who?"}\n'),
         {("evaluate", "base")} | {("evaluate", s) for s in SESSIONS} | VERDICTS | REPORTS,
@@ -150,7 +150,7 @@ CASES: dict[str, tuple[Callable[[Path], Any], set[Job]]] = {
     "the user's own questions touched": (touch("exam.jsonl"), set()),
     "a judge": (
         config(lambda c: c.update(judge={"url": "http://localhost:8000/v1", "model": "m"})),
-        {("judge", model) for model in ("base", *SESSIONS)},
+        {("judge", model) for model in ("base", *SESSIONS)} | REPORTS,
     ),
     "keys in another order": (config(reorder), set()),
     "comments of config.yaml": (

@@ -166,6 +166,12 @@ def pack_of(wildcards):
     return f"results/pack/{slices.mixed(CONFIG, wildcards.session)}/manifest.json"
 
 
+def packed_rows(manifest):
+    """The arrays beside the manifest of packed rows, without the ledger: training reads no more."""
+    arrays = ("tokens", "loss_mask", "segment_ids", "positions")
+    return [ancient(str(Path(manifest).with_name(f"{n}.npy"))) for n in arrays]
+
+
 def file_beside(manifest_of, name):
     """A file beside the manifest that a function of the wildcards names."""
     return lambda wildcards: str(Path(manifest_of(wildcards)).with_name(name))

@@ -24,7 +24,7 @@ rule sweep_table:
         " --table {output.table} --page {output.page}"
 
 
-rule compare:
+rule index:
     """Write the page that compares every session and every sweep."""
     input:
         manifests=compared(all_sessions()),

@@ -5,10 +5,7 @@ rule train:
     """Train one session; resumes by itself after an interruption."""
     input:
         pack=pack_of,
-        rows=[
-            ancient(file_beside(pack_of, f"{name}.npy"))
-            for name in ("tokens", "loss_mask", "segment_ids", "positions")
-        ],
+        rows=lambda wildcards: packed_rows(pack_of(wildcards)),
         base="results/download/base.json",
         disjoint=file_beside(mix_of, "disjoint.json"),
         start=start_adapter,
@@ -48,7 +45,9 @@ rule grpo:
     """Train one session on rewards for its own rollouts; resumes by itself after an interruption."""
     input:
         mix=mix_of,
-        records=ancient(file_beside(mix_of, "train.parquet")),
+        records=lambda wildcards: ancient(
+            file_beside(mix_of, "train.parquet")(wildcards)
+        ),
         base="results/download/base.json",
         disjoint=file_beside(mix_of, "disjoint.json"),
         start=start_adapter,
