@@ -32,11 +32,12 @@ lint: $(VENV)/installed
 	$(BIN)/snakemake --lint
 	$(BIN)/snakemake --lint --configfile workflow/recipes/demo.yaml
 
-# The longer proofs: three training seeds of the demo, a session on rewards, results under benchmarks/results/; a real Slurm that
+# The longer proofs: three training seeds of the demo, a session on rewards, every recipe's twin, results under benchmarks/results/; a real Slurm that
 # fails, seeded faults.
 campaign: $(VENV)/installed
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/grpo.py moves
+	$(BIN)/python benchmarks/recipes.py
 	$(BIN)/python -m pytest -m campaign tests/cluster tests/faults
 
 $(VENV)/installed: pyproject.toml envs/constraints.txt

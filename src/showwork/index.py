@@ -53,8 +53,9 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
             title=f"Sweep {name}",
             what="runs",
             about=about,
-            pages=dict.fromkeys(of, f"../sweep/{name}.html"),
+            pages={},
         )
+        block["page"] = f"../sweep/{name}.html"
         block["seeds"] = over_seeds(runs, {s: evaluated(inputs, s) for s in of})
         groups.append(block)
         drawn |= more

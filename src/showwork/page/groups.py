@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from showwork.page import charts
+from showwork.page.cells import cell, column
 from showwork.page.inputs import Inputs, evaluated, judged_by, same_tasks
 from showwork.page.judged import judge_section
 from showwork.page.judged import sentence as verdict_said
@@ -42,10 +43,25 @@ def group(
         "id": id,
         "title": title,
         "sentence": sentence(base, models[1:], what),
-        "verdicts": [{"name": v["name"], "page": pages.get(v["name"]), "sentence": verdict_said(v)} for v in verdicts],
-        **tables(models, about),
+        "verdicts": [
+            {"name": v["name"], "page": pages[v["name"]], "sentence": verdict_said(v).removeprefix(v["name"]).strip()}
+            for v in verdicts
+            if v["name"] in pages
+        ],
+        **with_verdicts(tables(models, about), verdicts),
+        "page": None,
         "seeds": None,
         "judge": judge_section(judged_by(inputs, ["base", *sessions])),
     }
     drawn = {f"{id}-{key}": charts.ladder(values) for key in CHARTS if (values := chart_values(models, key))}
     return block, drawn
+
+
+def with_verdicts(found: dict[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The table with a last column: whether a session underperforms; the base's cell is a dash."""
+    said = [cell("–")]
+    for verdict in verdicts:
+        missed = ", ".join(key.replace("_", " ") for key in verdict["missed"])
+        said.append(cell("underperforms", 1, missed, "bad") if missed else cell("holds", 0, "", "good"))
+    rows = [[*row, one] for row, one in zip(found["rows"], said, strict=True)]
+    return found | {"columns": [*found["columns"], column("Verdict")], "rows": rows, "change_columns": found["columns"]}

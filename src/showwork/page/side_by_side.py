@@ -14,7 +14,7 @@ from typing import Any
 from showwork.page.cells import cell, column, percent
 from showwork.page.comparison import MEASURES, Evaluated, Measure, difference, difference_cell, measured, shown
 
-KEYS = ("well_formed", "accuracy", "loss", "stop_probability", "looping", "truncated", "tokens")
+KEYS = ("well_formed", "accuracy", "direct_accuracy", "loss", "stop_probability", "looping", "truncated", "tokens")
 SHOWN = tuple(measure for key in KEYS for measure in MEASURES if measure.key == key)
 
 
@@ -39,14 +39,22 @@ def leading(models: Sequence[Evaluated]) -> tuple[Measure, list[Evaluated]]:
 def sentence(base: Evaluated, models: Sequence[Evaluated], what: str) -> str:
     """Which of the models does best, and whether the second is shown to do worse."""
     measure, ranked = leading(models)
-    best = ranked[0]
-    said = f"{best.name} is best of {len(models)} {what} by {measure.label.lower()}: {_said(best, measure)}, {base.name} {_said(base, measure)}"
+    best, before = ranked[0], _before(base, measure)
+    said = f"{best.name} is best of {len(models)} {what} by {measure.label.lower()}: {_said(best, measure)}, {before}"
     if len(ranked) < 2:
-        return f"{best.name}: {measure.label.lower()} {_said(best, measure)}, {base.name} {_said(base, measure)}."
+        return f"{best.name}: {measure.label.lower()} {_said(best, measure)}, {before}."
     change = difference(ranked[1], best, measure)
     clear = change is not None and (change.low > 0 or change.high < 0)
     second = f"{ranked[1].name} ({_said(ranked[1], measure)})"
     return f"{said}; {second} is {'clearly worse' if clear else 'not shown to be worse'}."
+
+
+def _before(base: Evaluated, measure: Measure) -> str:
+    """The base's number: asked directly where that was measured, because it has no right answer in tags that it never writes."""
+    direct = next(m for m in SHOWN if m.key == "direct_accuracy")
+    if measure.key == "accuracy" and measured(base.metrics["total"], direct) is not None:
+        return f"{base.name} asked directly {_said(base, direct)}"
+    return f"{base.name} {_said(base, measure)}"
 
 
 def _said(model: Evaluated, measure: Measure) -> str:
@@ -70,9 +78,15 @@ def tables(models: Sequence[Evaluated], about: Mapping[str, str]) -> dict[str, A
         name = cell(model.name, None, about.get(model.name, ""))
         rows.append([name, *(shown(measured(model.metrics["total"], m), m.kind) for m in measures)])
         if model is not first:
-            changes.append([name, *(difference_cell(difference(first, model, m), m) for m in measures)])
+            changes.append([name, *(_change(first, model, m) for m in measures)])
     columns = [column("Model"), *(column(m.label, number=True) for m in measures)]
     return {"columns": columns, "rows": rows, "changes": changes, "first": first.name, "glossary": measures}
+
+
+def _change(first: Evaluated, model: Evaluated, measure: Measure) -> dict[str, Any]:
+    """The difference with its interval alone; the p-values are in the table's JSON."""
+    found = difference_cell(difference(first, model, measure), measure)
+    return found | {"under": found["under"].partition(", p")[0]}
 
 
 def chart_values(models: Sequence[Evaluated], key: str) -> list[dict[str, Any]]:
