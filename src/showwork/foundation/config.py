@@ -75,7 +75,7 @@ def _swept(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[Key
     """
     session = _resolve(schema["properties"]["sessions"]["additionalProperties"], schema)
     validator = Draft202012Validator({**session, "required": [], "$defs": schema["$defs"]})
-    found = []
+    found: list[tuple[Key, str]] = []
     for name, block in config["sweep"].items():
         for key, listed in block["over"].items():
             for _, at, value in sweeps.values_of(key, listed):
