@@ -59,7 +59,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("adapter", "history", "manifest"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--micro-rows", type=int, help="packed rows at a time on each device; none: what memory takes")
-    parser.add_argument("--mesh", choices=KINDS, help="how several devices share the work; none: rows split over all")
+    parser.add_argument(
+        "--mesh", choices=("auto", *KINDS), default="auto", help="how several devices share the work; auto: rows split"
+    )
     parser.add_argument("--processes", type=int, default=1, help="how many train together, here or as tasks of Slurm")
 
 
@@ -87,7 +89,7 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
                 say(f"{home.parent} also holds checkpoints of other settings, data or code: {', '.join(others)}")
 
         frozen, trainable = starting_point(args.start, made, folder)
-        devices = Devices(args.mesh)
+        devices = Devices(None if args.mesh == "auto" else args.mesh)
         # Of the first process: machines of unlike memory must still cut a step in the same way.
         micro = int(group.from_first(np.int32(rows_at_a_time(made, devices, args.micro_rows))))
         state = run(made, frozen, trainable, packed, parts["rows"], home, devices, micro, group, heard, say)
@@ -171,7 +173,7 @@ def run(
     )
 
     frozen = devices.place(frozen, split=True)
-    state = jax.device_put(devices.place(state, split=made.full))
+    state = devices.place(state, split=made.full) if devices.mesh else jax.device_put(state)
 
     @jax.jit
     def measured(begun: Any, now: Any, layers: Any) -> dict[str, Any]:
@@ -195,28 +197,27 @@ def run(
         return devices.place_batch(batch(packed, rows, made.rows_per_step, micro, devices.share(micro)))
 
     try:
-        state = train(
-            state,
-            made.step(devices.mesh),
-            frozen,
-            rows_of,
-            start=start,
-            stop=made.steps,
-            look_every=made.train["checkpoint_every_steps"],
-            look=look,
-            report=report,
-            checkpoint=lambda done, now: place.checkpoint(done, devices.whole(now)),
-            interrupted=group.agreed(heard),
-        )
-        say(pace.summary())
-        return devices.whole(state)
+        with contextlib.closing(place):
+            state = train(
+                state,
+                made.step(devices.mesh),
+                frozen,
+                rows_of,
+                start=start,
+                stop=made.steps,
+                look_every=made.train["checkpoint_every_steps"],
+                look=look,
+                report=report,
+                checkpoint=lambda done, now: place.checkpoint(done, devices.whole(now)),
+                interrupted=group.agreed(heard),
+            )
+            if group.first:
+                say(pace.summary())
+            return devices.whole(state)
     except Interrupted as stopped:
-        place.close()
-        group.wait()  # the first to exit ends the others, so not before the checkpoint is on disk
+        group.wait()  # the first to exit ends the others, so none before the checkpoint is on disk
         text = f"stopped by a signal after step {stopped.step:,}, checkpointed; run the same command to go on"
         raise StageExit(INTERRUPTED, text) from None
-    finally:
-        place.close()
 
 
 def rows_at_a_time(made: Session, devices: Devices, wanted: int | None) -> int:
