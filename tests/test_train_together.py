@@ -21,7 +21,7 @@ from showwork.foundation.launch import LOST, Place, log_of, place_of
 TWO = ("--processes", "2")
 ADAPTER = "adapter/adapter.safetensors"
 WITHIN = 1e-5
-LONG = settings(epochs=None, max_steps=400, checkpoint_every_steps=20)
+LONG = settings(epochs=None, max_steps=120, checkpoint_every_steps=10)
 
 
 def finish(running: subprocess.Popen[str], timeout_s: float = 90) -> tuple[int, str]:
@@ -124,7 +124,7 @@ def test_processes_that_are_told_to_stop_agree_on_the_step_and_go_on_to_the_same
     assert steps[0] == steps[1]
     assert not (tmp_path / "stopped").exists()
     said = trained(tmp_path, "stopped", *TWO, chosen=LONG)
-    assert f"goes on after step {steps[0]} of 400" in said
+    assert f"goes on after step {steps[0]} of 120" in said
     trained(tmp_path, "whole", *TWO, chosen=LONG)
     assert (tmp_path / "stopped" / ADAPTER).read_bytes() == (tmp_path / "whole" / ADAPTER).read_bytes()
     assert (tmp_path / "stopped/history.jsonl").read_bytes() == (tmp_path / "whole/history.jsonl").read_bytes()
@@ -140,12 +140,14 @@ def test_a_lost_process_ends_the_others_soon_and_the_same_command_goes_on(tmp_pa
     code, said = finish(running)
     assert time.monotonic() - killed < 15
     assert code == LOST, said
-    text = f"process {lost + 1} of 2 of this training was lost (SIGKILL), so the others were ended; run the same command"
+    text = (
+        f"process {lost + 1} of 2 of this training was lost (SIGKILL), so the others were ended; run the same command"
+    )
     assert text in said
     assert (tmp_path / "logs/train.log").read_text().splitlines()[-1].startswith(text)
     assert not any(Path(f"/proc/{one}").exists() for one in both)
     said = trained(tmp_path, "lost", *TWO, chosen=LONG)
-    assert re.search(r"goes on after step \d+ of 400", said)
+    assert re.search(r"goes on after step \d+ of 120", said)
     trained(tmp_path, "whole", *TWO, chosen=LONG)
     assert (tmp_path / "lost" / ADAPTER).read_bytes() == (tmp_path / "whole" / ADAPTER).read_bytes()
 

@@ -68,7 +68,12 @@ def launch(module: str, arguments: Sequence[str], count: int, log: Path | None) 
         started = [
             subprocess.Popen(command, env={**os.environ, INDEX: str(index), ADDRESS: address}) for index in range(count)
         ]
-    before = signal.signal(signal.SIGTERM, lambda number, _: [one.send_signal(number) for one in started])
+
+    def hand_on(number: int, _: object) -> None:
+        for one in started:
+            one.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, hand_on)
     try:
         codes = _watched(started)
     finally:

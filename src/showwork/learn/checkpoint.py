@@ -128,7 +128,9 @@ def _alone() -> Any:
     if jax.process_count() == 1:
         return ocp.options.MultiprocessingOptions()
     own = jax.process_index()
-    return ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"p{own}")
+    return ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"p{own}"
+    )
 
 
 def _file_digests(folder: Path) -> dict[str, str]:

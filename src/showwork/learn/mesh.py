@@ -39,7 +39,9 @@ class Devices:
         self.kind = chosen
         devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
         self.mesh = None if chosen == "single" else Mesh(np.array(devices), (AXIS,))
-        self._gathered = self.mesh and jax.jit(lambda leaf: leaf, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
+        self._gathered = self.mesh and jax.jit(
+            lambda leaf: leaf, out_shardings=NamedSharding(self.mesh, PartitionSpec())
+        )
 
     @property
     def count(self) -> int:
