@@ -37,7 +37,7 @@ lint: $(VENV)/installed
 campaign: $(VENV)/installed
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/grpo.py moves
-	$(BIN)/python -m pytest -m campaign tests/cluster tests/faults
+	$(BIN)/python -m pytest -m campaign tests/cluster tests/faults tests/test_train_together.py
 
 $(VENV)/installed: pyproject.toml envs/constraints.txt
 	$(PYTHON) -m venv $(VENV)
