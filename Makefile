@@ -38,7 +38,7 @@ campaign: $(VENV)/installed
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/grpo.py moves
 	$(BIN)/python benchmarks/recipes.py
-	$(BIN)/python -m pytest -m campaign tests/cluster tests/faults
+	$(BIN)/python -m pytest -m campaign tests/cluster tests/faults tests/test_train_together.py
 
 $(VENV)/installed: pyproject.toml envs/constraints.txt
 	$(PYTHON) -m venv $(VENV)

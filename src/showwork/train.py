@@ -7,14 +7,17 @@ Leaves  results/train/<session>/: adapter/adapter.safetensors under PEFT's names
 Command python -m showwork.train --settings JSON --pack P --base B [--start M] --work work/train --adapter A
         --history H --manifest M
 Source  learn/: step, loss, data order, checkpoints. SIGTERM checkpoints and exits 75; the same command goes on.
+        With --processes N this process starts N and waits for them; the first of them writes, all of them train.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ import jax
 import numpy as np
 
 from showwork.foundation.files import canonical, write_json
+from showwork.foundation.launch import Place, launch, log_of, place_of
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
 from showwork.foundation.provenance import code_version
 from showwork.foundation.stage import Say, StageExit, run_stage
@@ -29,12 +33,13 @@ from showwork.learn.checkpoint import environment, only_trainer
 from showwork.learn.data import Order, batch
 from showwork.learn.device import compile_cache, keep_freed_memory, matmul_speed, memory_for_activations
 from showwork.learn.flops import useful, work_of
+from showwork.learn.group import Group
 from showwork.learn.health import relative_change, share_moved
 from showwork.learn.leave import leave_trained
 from showwork.learn.loop import Interrupted, listening, train
 from showwork.learn.mesh import KINDS, Devices
 from showwork.learn.pace import Pace
-from showwork.learn.resume import Resumable
+from showwork.learn.resume import Elsewhere, Resumable
 from showwork.learn.session import Session, micro_rows, session
 from showwork.learn.start import adapter_facts, digest_of, inputs_of, starting_point
 from showwork.model.params import HF_NAMES, read_config
@@ -54,7 +59,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("adapter", "history", "manifest"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--micro-rows", type=int, help="packed rows at a time on each device; none: what memory takes")
-    parser.add_argument("--mesh", choices=KINDS, help="how several devices share the work; none: rows split over all")
+    parser.add_argument(
+        "--mesh", choices=("auto", *KINDS), default="auto", help="how several devices share the work; auto: rows split"
+    )
+    parser.add_argument("--processes", type=int, default=1, help="how many train together, here or as tasks of Slurm")
 
 
 def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
@@ -64,25 +72,42 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
       ValueError: inputs that do not belong together, another trainer at work, steps that are not finite.
     """
     name = settings["name"]
-    with only_trainer(args.work / name / "lock", name), listening() as interrupted:
+    group = Group(place_of(args.processes) or Place(0, 1))
+    lock = only_trainer(args.work / name / "lock", name) if group.first else contextlib.nullcontext()
+    with lock, listening() as heard, _lost_is_said(group):
         folder = base_folder(args.base, weights=True)
         packed = open_packed(args.pack, folder, settings)
         made = session(settings, read_config(folder), len(packed))
         compile_cache(args.work.parent / "jax-cache")
         parts = identity_parts(args, settings, made)
         home = args.work / name / hashlib.sha256(canonical(parts).encode()).hexdigest()[:16]
-        home.mkdir(parents=True, exist_ok=True)
-        write_json(home / "identity.json", parts)
-        others = sorted(p.name for p in home.parent.iterdir() if p.is_dir() and p != home)
-        if others:
-            say(f"{home.parent} also holds checkpoints of other settings, data or code: {', '.join(others)}")
+        if group.first:
+            home.mkdir(parents=True, exist_ok=True)
+            write_json(home / "identity.json", parts)
+            others = sorted(p.name for p in home.parent.iterdir() if p.is_dir() and p != home)
+            if others:
+                say(f"{home.parent} also holds checkpoints of other settings, data or code: {', '.join(others)}")
 
         frozen, trainable = starting_point(args.start, made, folder)
-        devices = Devices(args.mesh)
-        micro = rows_at_a_time(made, devices, args.micro_rows)
-        state = run(made, frozen, trainable, packed, parts["rows"], home, devices, micro, interrupted, say)
-        leave(args, settings, made, state, home, parts)
-        say(f"{made.steps:,} steps done; {int(state['skipped'])} skipped; adapter in {args.adapter}")
+        devices = Devices(None if args.mesh == "auto" else args.mesh)
+        # Of the first process: machines of unlike memory must still cut a step in the same way.
+        micro = int(group.from_first(np.int32(rows_at_a_time(made, devices, args.micro_rows))))
+        state = run(made, frozen, trainable, packed, parts["rows"], home, devices, micro, group, heard, say)
+        if group.first:
+            leave(args, settings, made, state, home, parts)
+            say(f"{made.steps:,} steps done; {int(state['skipped'])} skipped; adapter in {args.adapter}")
+
+
+@contextlib.contextmanager
+def _lost_is_said(group: Group) -> Iterator[None]:
+    """A sum that a lost process does not answer becomes a sentence and exit status 75."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if group.count == 1:
+            raise
+        text = f"another of the {group.count} processes no longer answers; run the same command: it goes on from the last checkpoint"
+        raise StageExit(INTERRUPTED, f"{text} ({str(error).splitlines()[0][:200]})") from error
 
 
 def open_packed(manifest: Path, folder: Path, settings: dict[str, Any]) -> PackedArrays:
@@ -129,23 +154,26 @@ def run(
     home: Path,
     devices: Devices,
     micro: int,
-    interrupted: Callable[[], bool],
+    group: Group,
+    heard: Callable[[], bool],
     say: Say,
 ) -> dict[str, Any]:
     """From the newest valid checkpoint, or from the start, to the last step."""
     order = Order(len(packed), made.rows_per_step, rows, made.seed)
     here = environment(micro_rows=micro, remat=made.train["remat"], mesh=devices.kind)
-    place = Resumable(home, here, say)
-    begun = None if made.full else jax.tree.map(np.array, trainable)
-    state, start = place.restore(made.initial_state(trainable), made.steps)
+    place = Resumable(home, here, say) if group.first else Elsewhere()
+    begun = None if made.full else devices.place(jax.tree.map(np.array, trainable))
+    state, done = place.restore(made.initial_state(trainable), made.steps)
+    state, start = group.from_first(state), int(group.from_first(np.int32(done)))
     say(
         f"{len(packed):,} packed rows, {made.steps:,} steps of {made.rows_per_step} rows ({micro} at a time), "
         f"{order.steps_per_epoch:,} steps an epoch, {sum(leaf.size for leaf in jax.tree.leaves(trainable)):,} parameters trained "
         f"on {here['threads']} threads, {here['devices']} x {here['device']}"
+        + (f" in {group.count} processes, of which this is number {group.index + 1}" if group.count > 1 else "")
     )
 
     frozen = devices.place(frozen, split=True)
-    state = jax.device_put(devices.place(state, split=made.full))
+    state = devices.place(state, split=made.full) if devices.mesh else jax.device_put(state)
 
     @jax.jit
     def measured(begun: Any, now: Any, layers: Any) -> dict[str, Any]:
@@ -159,32 +187,37 @@ def run(
 
     def report(done: int, numbers: dict[str, Any]) -> None:
         numbers = {key: int(value) if key in ("tokens", "loss_tokens") else value for key, value in numbers.items()}
-        place.history.add({"step": done, **numbers})
-        place.timing.add(pace.step(done, numbers["tokens"]))
+        place.note({"step": done, **numbers}, pace.step(done, numbers["tokens"]))
         loss = "not finite" if numbers["loss"] is None else f"{numbers['loss']:.4f}"
-        say.progress(done, made.steps, f"loss {loss}  {pace}")
+        if group.first:
+            say.progress(done, made.steps, f"loss {loss}  {pace}")
+
+    def rows_of(number: int) -> dict[str, Any]:
+        rows = order.rows_at(number)
+        return devices.place_batch(batch(packed, rows, made.rows_per_step, micro, devices.share(micro)))
 
     try:
-        state = train(
-            state,
-            made.step(devices.mesh),
-            frozen,
-            lambda number: devices.place_batch(batch(packed, order.rows_at(number), made.rows_per_step, micro)),
-            start=start,
-            stop=made.steps,
-            look_every=made.train["checkpoint_every_steps"],
-            look=look,
-            report=report,
-            checkpoint=place.checkpoint,
-            interrupted=interrupted,
-        )
-        say(pace.summary())
-        return state
+        with contextlib.closing(place):
+            state = train(
+                state,
+                made.step(devices.mesh),
+                frozen,
+                rows_of,
+                start=start,
+                stop=made.steps,
+                look_every=made.train["checkpoint_every_steps"],
+                look=look,
+                report=report,
+                checkpoint=lambda done, now: place.checkpoint(done, devices.whole(now)),
+                interrupted=group.agreed(heard),
+            )
+            if group.first:
+                say(pace.summary())
+            return devices.whole(state)
     except Interrupted as stopped:
+        group.wait()  # the first to exit ends the others, so none before the checkpoint is on disk
         text = f"stopped by a signal after step {stopped.step:,}, checkpointed; run the same command to go on"
         raise StageExit(INTERRUPTED, text) from None
-    finally:
-        place.close()
 
 
 def rows_at_a_time(made: Session, devices: Devices, wanted: int | None) -> int:
@@ -244,6 +277,25 @@ def leave(
     )
 
 
+def main(argv: list[str]) -> int:
+    """The stage in this process, or in those that it starts; one of several has a log of its own."""
+    early = argparse.ArgumentParser(add_help=False)
+    early.add_argument("--processes", type=int, default=1)
+    early.add_argument("--log", type=Path)
+    given, _ = early.parse_known_args(argv)
+    if given.processes <= 1:
+        return run_stage(work, arguments, __doc__, argv)
+    place = place_of(given.processes)
+    if place is None:
+        return launch("showwork.train", argv, given.processes, given.log)
+    own = ["--log", str(log_of(given.log, place))] if given.log else []
+    code = run_stage(work, arguments, __doc__, [*argv, *own])
+    if code:  # without waiting for the others, as leaving JAX would: they may wait for this one
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
 if __name__ == "__main__":
     keep_freed_memory()
-    sys.exit(run_stage(work, arguments, __doc__))
+    sys.exit(main(sys.argv[1:]))

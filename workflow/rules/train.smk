@@ -26,6 +26,8 @@ rule train:
     threads: 64  # all that --cores gives: the same count gives the same bits
     resources:
         gpu=1,
+        processes=1,  # that train together, on one machine or on several: profiles/slurm
+        mesh="auto",  # rows split over all devices; fsdp: large weights too
     params:
         settings=settings("train", "session"),
         code=code("train"),
@@ -36,7 +38,7 @@ rule train:
     shell:
         "python -m showwork.train --settings {params.settings:q} --log {log} --pack {input.pack} --base {input.base}"
         " {params.start} --work work/train --adapter {output.adapter} --history {output.history}"
-        " --manifest {output.manifest}"
+        " --manifest {output.manifest} --processes {resources.processes} --mesh {resources.mesh}"
 
 
 # Takes:  a session's records as prompts, the base, the session it starts from, the same certificate.

@@ -37,7 +37,10 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._seals = self.folder.with_name(self.folder.name + ".sealed")
         self._manager = ocp.CheckpointManager(
-            self.folder, options=ocp.CheckpointManagerOptions(max_to_keep=kept, cleanup_tmp_directories=True)
+            self.folder,
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=kept, cleanup_tmp_directories=True, create=False, multiprocessing_options=_alone()
+            ),
         )
 
     def save(self, step: int, state: Any, cursor: Mapping[str, Any]) -> None:
@@ -118,6 +121,16 @@ class Checkpoints:
         warn(f"checkpoint of step {step:,} in {self.folder.name} is passed over: {problem}")
         self._manager.delete(step)
         self._seal(step).unlink(missing_ok=True)
+
+
+def _alone() -> Any:
+    """Of several processes only this one saves and reads; the others are not waited for."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    own = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"p{own}"
+    )
 
 
 def _file_digests(folder: Path) -> dict[str, str]:
@@ -220,5 +233,6 @@ def environment(**more: Any) -> dict[str, Any]:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "device": devices[0].device_kind,
         "devices": len(devices),
+        "processes": jax.process_count(),
         **more,
     }

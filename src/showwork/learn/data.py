@@ -73,12 +73,20 @@ def rows_per_step(train: Mapping[str, Any]) -> int:
     return train["batch_size"] * train["gradient_accumulation"]
 
 
-def batch(packed: PackedArrays, rows: np.ndarray, num_rows: int, micro_rows: int) -> dict[str, np.ndarray]:
-    """The arrays of `rows` as [num_rows / micro_rows, micro_rows, L]; missing rows are padding without loss."""
+def batch(
+    packed: PackedArrays, rows: np.ndarray, num_rows: int, micro_rows: int, share: slice = slice(None)
+) -> dict[str, np.ndarray]:
+    """The arrays of `rows` as [num_rows / micro_rows, micro_rows, L]; missing rows are padding without loss.
+
+    Args:
+      share: which rows of each micro-batch are read; a process leaves the others to the others.
+    """
+    wanted = np.arange(num_rows).reshape(-1, micro_rows)[:, share]
+    there = wanted < len(rows)
     found = {}
     for name in ("tokens", "loss_mask", "segment_ids", "positions"):
         array = getattr(packed, name)
-        out = np.zeros((num_rows, array.shape[1]), array.dtype)
-        out[: len(rows)] = array[rows]
-        found[name] = out.reshape(num_rows // micro_rows, micro_rows, -1)
+        out = np.zeros((*wanted.shape, array.shape[1]), array.dtype)
+        out[there] = array[rows[wanted[there]]]
+        found[name] = out
     return found

@@ -47,8 +47,30 @@ class Resumable:
         """Starts to write the state after `done` steps, together with where the history stands."""
         self.checkpoints.save(done, state, {"environment": self._here, "history": self.history.position()})
 
+    def note(self, line: Mapping[str, Any], timing: Mapping[str, Any]) -> None:
+        """A line of the history and one of what the clock said."""
+        self.history.add(line)
+        self.timing.add(timing)
+
     def close(self) -> None:
         """Waits for the last checkpoint."""
         self.checkpoints.close()
         self.history.close()
         self.timing.close()
+
+
+class Elsewhere:
+    """What a process beside the first does in the place of `Resumable`: it neither reads nor writes, the first one does."""
+
+    def restore(self, state: Any, total: int) -> tuple[Any, int]:
+        """A state of the right shapes, whose values come from the first process."""
+        return state, 0
+
+    def note(self, line: Mapping[str, Any], timing: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def checkpoint(self, done: int, state: Any) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
