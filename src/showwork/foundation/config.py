@@ -17,6 +17,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from showwork.foundation.durations import seconds_of
 from showwork.foundation.places import Key, Places
 from showwork.records.formats import format_of
 
@@ -214,8 +215,7 @@ def _crossed(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     for name, session in sessions.items():
         yield from _start_problems(name, sessions)
         train = {**config["train"], **session.get("train", {})}
-        if (train.get("epochs") is None) == (train.get("max_steps") is None):
-            yield ("sessions", name, "train"), "expected either epochs or max_steps, the other null"
+        yield from _length_problems(("sessions", name, "train"), train)
         if train["method"] == "auto" and session["start_from"] not in sessions:
             yield (
                 ("sessions", name, "train", "method"),
@@ -239,6 +239,27 @@ def _crossed(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
             read_questions(Path(path))
         except (ValueError, OSError) as error:
             yield ("evaluate", "questions", name), str(error)
+
+
+def _length_problems(place: Key, train: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    """How long a session trains is said in one way."""
+    budget = train.get("time_budget")
+    given = [key for key in ("epochs", "max_steps", "time_budget") if train.get(key) is not None]
+    if len(given) != 1:
+        yield (
+            place,
+            f"expected one of epochs, max_steps and time_budget, the others null; given: {', '.join(given) or 'none'}",
+        )
+    if budget is not None:
+        try:
+            seconds_of(budget)
+        except ValueError as error:
+            yield (*place, "time_budget"), str(error)
+        if train["method"] != "sft":
+            yield (
+                (*place, "time_budget"),
+                f"is {budget!r}, but method is {train['method']} and only sft knows its pace beforehand; give epochs or max_steps",
+            )
 
 
 def _grpo_problems(place: Key, train: dict[str, Any], grpo: dict[str, Any]) -> Iterator[tuple[Key, str]]:
