@@ -118,6 +118,9 @@ def memory_on(place: SingleDeviceSharding, made: Session, params: Any, micro: in
 
     Args:
       params: the base's tree of jax.ShapeDtypeStruct.
+
+    Raises:
+      ValueError: a compiler that does not say.
     """
     trainable = params if made.full else jax.eval_shape(made.fresh_adapter)
     state = jax.eval_shape(made.initial_state, trainable)
@@ -128,5 +131,9 @@ def memory_on(place: SingleDeviceSharding, made: Session, params: Any, micro: in
         (state, None if made.full else params, batch),
     )
     found = made.step().lower(*there).compile().memory_analysis()
+    if found is None:
+        raise ValueError(
+            "the compiler for this device does not say how much memory the step takes; name another device"
+        )
     held, temporary = found.argument_size_in_bytes, found.temp_size_in_bytes
     return {"arguments_bytes": held, "temporary_bytes": temporary, "total_bytes": held + temporary}
