@@ -47,7 +47,7 @@ def main() -> int:
             missed |= float(temporary[1]) > bar
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPO, capture_output=True, text=True).stdout.strip()
     result = {
-        "name": "absent-device", "commit": commit, "command": "python benchmarks/absent_device.py",
+        "name": "absent-device", "date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit, "command": "python benchmarks/absent_device.py",
         "model": "Gemma-2-2B shape, LoRA rank 64 on all linears, remat block, bfloat16", "device": "h200, described",
         "versions": [
             line for line in (REPO / "envs/absent-device.txt").read_text().splitlines() if "==" in line
