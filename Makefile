@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PARITY := .parity-venv
 PEERS := .peers-venv
 
-.PHONY: demo test parity peers lint campaign
+.PHONY: demo test parity peers absent lint campaign
 
 # A tiny Gemma learns to show its work, in a folder of its own: nothing of a real run is touched.
 demo: $(VENV)/installed
@@ -23,6 +23,9 @@ parity: $(PARITY)/installed
 
 # What the benchmarks compare with, in an environment of its own; as large as the one above.
 peers: $(PEERS)/installed
+
+# Compilers for devices that are not at hand (`showwork fits`): 1.2 GB, beside .venv and never in it.
+absent: .absent/installed
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -53,4 +56,8 @@ $(PARITY)/installed: envs/parity.txt
 $(PEERS)/installed: envs/peers.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --requirement envs/peers.txt
+	@touch $@
+
+.absent/installed: envs/absent-device.txt $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-deps --target .absent --requirement envs/absent-device.txt
 	@touch $@

@@ -60,3 +60,17 @@ def test_what_training_would_refuse_is_refused_by_the_plan(folder, monkeypatch, 
     monkeypatch.chdir(folder)
     assert run(settings(**changes)) == 1
     assert text in capsys.readouterr().err
+
+
+def test_a_time_budget_is_planned_by_the_predicted_pace(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(plan, "matmul_speed", lambda *_: 1e8)
+    assert run(settings(time_budget="30 s", epochs=None)) == 0
+    found = json.loads((folder / "plan.json").read_text())
+    one = found["operations"]["useful_per_epoch"] * 4 / found["rows"] / (1e8 * plan.SHARE_OF_MATMUL)
+    assert found["steps"] == int(30 / one) > 2
+    assert found["time"]["seconds"] == pytest.approx(30, abs=one + 0.1)
+    assert (
+        f"for 30 s, which training measures exactly, about {found['steps']:,} steps of"
+        in (folder / "plan.txt").read_text()
+    )

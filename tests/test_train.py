@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import re
@@ -19,6 +20,7 @@ from tiny_run import command, prepare, process, quick_jax, settings, write_base_
 from showwork import train
 from showwork.foundation.files import sha256_file
 from showwork.foundation.stage import run_stage
+from showwork.learn.budget import Costs
 from showwork.model.params import save_params
 
 OUTPUTS = ("adapter/adapter.safetensors", "adapter/adapter.json", "history.jsonl", "manifest.json")
@@ -219,6 +221,53 @@ def test_a_base_that_does_not_fit_its_config_is_one_sentence(tmp_path, monkeypat
     assert run(settings()) == 1
     assert re.search("error: base 'base': " + text, capsys.readouterr().err)
     assert not Path("results/train").exists()
+
+
+BUDGET = {"time_budget": "60 s", "epochs": None, "warmup_steps": 1}
+ASKED = {"prompts": 8, "max_new_tokens": 4, "slots": 8, "passes": 1}
+
+
+def test_a_time_budget_chooses_its_steps_once_and_trains_as_if_they_had_been_given(folder, capsys, monkeypatch):
+    given: list[Costs] = []
+    real = train.measured_costs
+
+    def slow(*args):
+        """As measured, but a step is taken to be long, so that few fit."""
+        given.append(real(*args))
+        return dataclasses.replace(given[-1], start=1.0, step=4.0, checkpoint=0.1, end=0.1, evaluation=1.0)
+
+    monkeypatch.setattr(train, "measured_costs", slow)
+    chosen = settings(**BUDGET) | {"asked": ASKED}
+    assert run(chosen, out="results/budget", work="work/budget") == 0
+    assert all(cost > 0 for cost in dataclasses.astuple(given[0]))
+    said = capsys.readouterr().err
+    (noted,) = Path("work/budget/s").glob("*/budget.json")
+    facts = json.loads(noted.read_text())
+    assert facts["steps"] == 13  # 1.0 + 13 * 4.0 + 7 * 0.1 + 0.1 + 1.0 of 58.2 s
+    assert "13 steps fit into 60 s: 4.000 s a step" in said
+    lines = history("results/budget")
+    assert [(line["step"], line["steps"]) for line in lines] == [(n, 13) for n in range(1, 14)]
+    assert json.loads(Path("results/budget/manifest.json").read_text())["time_budget"] == facts
+
+    assert run(settings(max_steps=13, epochs=None, warmup_steps=1), out="results/thirteen", work="work/thirteen") == 0
+    assert sha256_file("results/budget/adapter/adapter.safetensors") == sha256_file(
+        "results/thirteen/adapter/adapter.safetensors"
+    )
+    (last,) = Path("work/budget/s").glob("*/checkpoints/13")
+    shutil.rmtree(last)
+    capsys.readouterr()
+    assert run(chosen, out="results/budget2", work="work/budget") == 0
+    assert "goes on after step 12 of 13" in capsys.readouterr().err
+    assert len(given) == 1
+    assert digests("results/budget2") == digests("results/budget")
+
+
+def test_a_time_budget_that_holds_no_step_is_refused_with_what_would(folder, capsys):
+    tight = settings(**(BUDGET | {"time_budget": "0.01 s"})) | {"asked": ASKED}
+    assert run(tight, out="results/tight", work="work/tight") == 1
+    said = capsys.readouterr().err
+    assert re.search(r"error: train.time_budget is 0.01 s, but one step takes \d+ s .*; raise it above \d+ s", said)
+    assert not list(Path("work/tight/s").glob("*/budget.json"))
 
 
 def wait_for(happened: Callable[[], bool], running: subprocess.Popen) -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "inspect": ("showwork.look.inspect", "look at a file that a stage left"),
     "watch": ("showwork.look.watch", "watch a session while it runs"),
     "ask": ("showwork.look.ask", "ask a trained model a question"),
+    "fits": ("showwork.look.fits", "say whether a step fits a device that is not at hand"),
 }
 """{command: (module, what it does)}"""
 

@@ -18,12 +18,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from showwork.foundation.durations import seconds_of
 from showwork.foundation.files import write_json, write_text
 from showwork.foundation.manifest import read_checked, read_manifest
 from showwork.foundation.stage import Say, run_stage
 from showwork.learn.device import compile_cache, matmul_speed, memory_for_activations
 from showwork.learn.flops import Work, useful, work_of
-from showwork.learn.session import Session, micro_rows, session
+from showwork.learn.session import Session, lasting, micro_rows, session
 from showwork.model.lora import count_params
 from showwork.model.params import params_shape, read_config
 from showwork.tokens.base import base_folder
@@ -53,10 +54,14 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
     params = params_shape(folder, made.cfg, made.params_dtype)
     counts = read_manifest(args.pack)["counts"]
     total = work_of(arrays["positions"], arrays["segment_ids"], arrays["loss_mask"], made.cfg.window)
-    plan = rows_and_steps(settings["name"], made, counts, total) | parameters(made, params)
+    speed = matmul_speed(made.cfg.width, made.cfg.ffw_width, made.dtype)
+    budget = settings["train"].get("time_budget")
+    if budget is not None:
+        made = lasting(made, steps_in(seconds_of(budget), made, params, total, counts["rows"], speed))
+    plan = rows_and_steps(settings["name"], made, counts, total) | parameters(made, params) | {"time_budget": budget}
     plan["operations"] = operations(made, params, total, plan["epochs_seen"])
     plan["memory"] = memory(made, params, micro_rows(made, made.rows_per_step, memory_for_activations()))
-    plan["time"] = predicted(plan["operations"]["useful_total"], made)
+    plan["time"] = predicted(plan["operations"]["useful_total"], speed)
     write_json(args.json, plan)
     text = as_text(plan)
     write_text(args.text, text)
@@ -124,9 +129,19 @@ def memory(made: Session, params: Any, micro: int) -> dict[str, Any]:
     }
 
 
-def predicted(total: int, made: Session) -> dict[str, Any]:
+def steps_in(seconds: float, made: Session, params: Any, total: Work, rows: int, speed: float) -> int:
+    """About how many steps a time budget may hold, by the same prediction; training measures before it chooses.
+
+    Raises:
+      ValueError: no more than the warm-up.
+    """
+    of_an_epoch = operations(made, params, total, 1.0)["useful_per_epoch"]
+    one = of_an_epoch * made.rows_per_step / rows / (speed * SHARE_OF_MATMUL)
+    return max(1, int(seconds / one))
+
+
+def predicted(total: int, speed: float) -> dict[str, Any]:
     """Seconds on the device at hand, from the speed of one product of the feed-forward's shape."""
-    speed = matmul_speed(made.cfg.width, made.cfg.ffw_width, made.dtype)
     return {
         "matmul_flops_per_second": round(speed),
         "assumed_share_of_matmul": SHARE_OF_MATMUL,
@@ -137,11 +152,12 @@ def predicted(total: int, made: Session) -> dict[str, Any]:
 def as_text(plan: dict[str, Any]) -> str:
     """The plan as lines for a person."""
     memory, clock = plan["memory"], plan["time"]
+    about = f"for {plan['time_budget']}, which training measures exactly, about " if plan["time_budget"] else ""
     modules = ", ".join(f"{name} {number:,}" for name, number in plan["modules"].items())
     lines = [
         f"{plan['rows']:,} packed rows of {plan['row_tokens']:,} tokens hold {plan['examples']:,} examples, "
         f"{plan['tokens']:,} tokens ({plan['density']:.1%} full), {plan['loss_tokens']:,} of them trained on",
-        f"{plan['steps']:,} steps of {plan['rows_per_step']} rows, about {plan['examples_per_step']:g} examples and "
+        f"{about}{plan['steps']:,} steps of {plan['rows_per_step']} rows, about {plan['examples_per_step']:g} examples and "
         f"{plan['tokens_per_step']:,} tokens each; {plan['epochs_seen']:g} epochs; {plan['schedule']} after "
         f"{plan['warmup_steps']} steps of warm-up",
         f"{plan['trained_parameters']:,} parameters trained beside {plan['base_parameters']:,} of the base: {modules}",

@@ -17,18 +17,22 @@ import contextlib
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from showwork.foundation.files import canonical, write_json
+from showwork.foundation.durations import seconds_of
+from showwork.foundation.files import canonical, read_json, write_json
 from showwork.foundation.launch import Place, launch, log_of, place_of
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
 from showwork.foundation.provenance import code_version
 from showwork.foundation.stage import Say, StageExit, run_stage
+from showwork.learn.budget import fitting, measured_costs
 from showwork.learn.checkpoint import environment, only_trainer
 from showwork.learn.data import Order, batch
 from showwork.learn.device import compile_cache, keep_freed_memory, matmul_speed, memory_for_activations
@@ -40,7 +44,7 @@ from showwork.learn.loop import Interrupted, listening, train
 from showwork.learn.mesh import KINDS, Devices
 from showwork.learn.pace import Pace
 from showwork.learn.resume import Elsewhere, Resumable
-from showwork.learn.session import Session, micro_rows, session
+from showwork.learn.session import Session, lasting, micro_rows, session
 from showwork.learn.start import adapter_facts, digest_of, inputs_of, starting_point
 from showwork.model.params import HF_NAMES, read_config
 from showwork.tokens.base import base_digest, base_folder
@@ -71,7 +75,8 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
     Raises:
       ValueError: inputs that do not belong together, another trainer at work, steps that are not finite.
     """
-    name = settings["name"]
+    name, begun = settings["name"], time.perf_counter()
+    budget: dict[str, Any] | None = None
     group = Group(place_of(args.processes) or Place(0, 1))
     lock = only_trainer(args.work / name / "lock", name) if group.first else contextlib.nullcontext()
     with lock, listening() as heard, _lost_is_said(group):
@@ -88,13 +93,21 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
             if others:
                 say(f"{home.parent} also holds checkpoints of other settings, data or code: {', '.join(others)}")
 
-        frozen, trainable = starting_point(args.start, made, folder)
         devices = Devices(None if args.mesh == "auto" else args.mesh)
         # Of the first process: machines of unlike memory must still cut a step in the same way.
         micro = int(group.from_first(np.int32(rows_at_a_time(made, devices, args.micro_rows))))
+        if settings["train"].get("time_budget") is not None:
+            if group.count > 1:
+                raise ValueError(
+                    f"train {name!r}: time_budget is {settings['train']['time_budget']!r} and there are {group.count} processes, "
+                    "but the pace is measured in one; give max_steps, or one process"
+                )
+            budget = chosen(settings, made, args.start, folder, packed, parts["rows"], home, devices, micro, begun, say)
+            made = lasting(made, budget["steps"])
+        frozen, trainable = starting_point(args.start, made, folder)
         state = run(made, frozen, trainable, packed, parts["rows"], home, devices, micro, group, heard, say)
         if group.first:
-            leave(args, settings, made, state, home, parts)
+            leave(args, settings, made, state, home, parts, budget)
             say(f"{made.steps:,} steps done; {int(state['skipped'])} skipped; adapter in {args.adapter}")
 
 
@@ -145,6 +158,46 @@ def identity_parts(args: argparse.Namespace, settings: dict[str, Any], made: Ses
     }
 
 
+def chosen(
+    settings: dict[str, Any],
+    made: Session,
+    start: Path | None,
+    folder: Path,
+    packed: PackedArrays,
+    rows: str,
+    home: Path,
+    devices: Devices,
+    micro: int,
+    begun: float,
+    say: Say,
+) -> dict[str, Any]:
+    """The steps that fit into the time budget and what they were counted from: measured once, then as noted in `home`.
+
+    Raises:
+      ValueError: not one step fits.
+    """
+    noted = home / "budget.json"
+    if noted.is_file():
+        return read_json(noted)
+    say(f"measures this machine's pace for a time budget of {settings['train']['time_budget']}")
+    seconds = seconds_of(settings["train"]["time_budget"])
+    costs = measured_costs(settings, made, start, folder, packed, rows, home, devices, micro, begun)
+    steps = fitting(seconds, costs, made.train["checkpoint_every_steps"])
+    found = {
+        "time_budget": settings["train"]["time_budget"],
+        "seconds": seconds,
+        "steps": steps,
+        "predicted_seconds": round(costs.total(steps, made.train["checkpoint_every_steps"]), 1),
+        "costs_s": {name: round(value, 4) for name, value in asdict(costs).items()},
+    }
+    write_json(noted, found)
+    say(
+        f"{steps:,} steps fit into {found['time_budget']}: {costs.step:.3f} s a step, {costs.checkpoint:.2f} s a checkpoint, "
+        f"{costs.start:.0f} s to begin, {costs.evaluation:,.0f} s at most for the evaluation"
+    )
+    return found
+
+
 def run(
     made: Session,
     frozen: Any,
@@ -187,7 +240,8 @@ def run(
 
     def report(done: int, numbers: dict[str, Any]) -> None:
         numbers = {key: int(value) if key in ("tokens", "loss_tokens") else value for key, value in numbers.items()}
-        place.note({"step": done, **numbers}, pace.step(done, numbers["tokens"]))
+        length = {} if made.train.get("time_budget") is None else {"steps": made.steps}
+        place.note({"step": done, **length, **numbers}, pace.step(done, numbers["tokens"]))
         loss = "not finite" if numbers["loss"] is None else f"{numbers['loss']:.4f}"
         if group.first:
             say.progress(done, made.steps, f"loss {loss}  {pace}")
@@ -253,6 +307,7 @@ def leave(
     state: dict[str, Any],
     home: Path,
     parts: dict[str, Any],
+    budget: dict[str, Any] | None,
 ) -> None:
     """The declared outputs, each whole or absent, the manifest last."""
     trained = jax.device_get(state["trainable"])
@@ -274,6 +329,7 @@ def leave(
         adapter=adapter_facts(made),
         identity=home.name,
         parts=parts,
+        **({"time_budget": budget} if budget else {}),
     )
 
 

@@ -204,7 +204,17 @@ CASES = {
     "epochs and max_steps": (
         {"max_steps: null": "max_steps: 5"},
         "  session1:",
-        "sessions.session1.train: expected either epochs or max_steps, the other null",
+        "sessions.session1.train: expected one of epochs, max_steps and time_budget, the others null; given: epochs, max_steps",
+    ),
+    "a span of time without its unit": (
+        {"time_budget: null": "time_budget: 9", "epochs: 1 ": "epochs: null "},
+        "  session1:",
+        "sessions.session1.train.time_budget: is 9, expected a span of time above 0 with its unit, such as 9 hours, 90 minutes",
+    ),
+    "a span of time for rewards": (
+        {"time_budget: null": "time_budget: 9 hours", "epochs: 1 ": "epochs: null ", "method: sft ": "method: grpo "},
+        "  session1:",
+        "sessions.session1.train.time_budget: is '9 hours', but method is grpo and only sft knows its pace beforehand",
     ),
     "question missing": (
         {'"Question: {question}\\nAnswer:"': '"Question:"'},

@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from showwork.foundation import slices, sweeps
+from showwork.foundation.durations import seconds_of
 from showwork.foundation.places import Key, Places
 from showwork.records.formats import format_of
 
@@ -263,8 +264,7 @@ def _session_problems(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
                 yield ("sessions", name, "samples", i), f"no sample {sample!r}{nearest(sample, list(samples))}"
         yield from _start_problems(name, sessions)
         train = {**config["train"], **session.get("train", {})}
-        if (train.get("epochs") is None) == (train.get("max_steps") is None):
-            yield ("sessions", name, "train"), "expected either epochs or max_steps, the other null"
+        yield from _length_problems(("sessions", name, "train"), train)
         if train["method"] == "auto" and session["start_from"] not in sessions:
             yield (
                 ("sessions", name, "train", "method"),
@@ -275,6 +275,27 @@ def _session_problems(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
             own = {**config["train"]["grpo"], **session.get("train", {}).get("grpo", {})}
             yield from _grpo_problems(("sessions", name, "train"), train, own)
     yield from _overlaps(samples, sessions)
+
+
+def _length_problems(place: Key, train: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    """How long a session trains is said in one way."""
+    budget = train.get("time_budget")
+    given = [key for key in ("epochs", "max_steps", "time_budget") if train.get(key) is not None]
+    if len(given) != 1:
+        yield (
+            place,
+            f"expected one of epochs, max_steps and time_budget, the others null; given: {', '.join(given) or 'none'}",
+        )
+    if budget is not None:
+        try:
+            seconds_of(budget)
+        except ValueError as error:
+            yield (*place, "time_budget"), str(error)
+        if train["method"] != "sft":
+            yield (
+                (*place, "time_budget"),
+                f"is {budget!r}, but method is {train['method']} and only sft knows its pace beforehand; give epochs or max_steps",
+            )
 
 
 def _grpo_problems(place: Key, train: dict[str, Any], grpo: dict[str, Any]) -> Iterator[tuple[Key, str]]:

@@ -205,12 +205,26 @@ def train(config: Config, session: str, method: str | None = None) -> Config:
             merged[block] = {**config["train"][block], **own[block]}
     seed = config["seed"] if merged.get("seed") is None else merged["seed"]
     unread = {"seed"} if merged["method"] == "grpo" else {"seed", "grpo"}
+    budget = {"asked": asked(config)} if merged.get("time_budget") is not None else {}
+    unread |= set() if budget else {"time_budget"}
     return {
         "name": session,
         "seed": seed,
         "dtype": config["model"]["dtype"],
         "max_seq_length": config["template"]["max_seq_length"],
         "train": {k: v for k, v in merged.items() if k not in unread},
+        **budget,
+    }
+
+
+def asked(config: Config) -> Config:
+    """How much the evaluation will have a session write: what a time budget must leave room for."""
+    how = config["evaluate"]
+    return {
+        "prompts": config["held_out"]["prompts"],
+        "max_new_tokens": how["max_new_tokens"],
+        "slots": how["batch"],
+        "passes": 1 if how["temperature"] is None else 2,
     }
 
 

@@ -51,10 +51,14 @@ def num_steps(train: Mapping[str, Any], num_rows: int) -> int:
     `epochs` may be a fraction: 10 rows, 4 rows a step: 1 epoch is 3 steps, 0.5 epochs are 2, 2 epochs are 6.
 
     Raises:
-      ValueError: both or neither of epochs and max_steps, or one that is not positive.
+      ValueError: both or neither of epochs and max_steps, or one that is not positive, a time budget: its steps are measured.
     """
     epochs: Any = train.get("epochs")
     most: Any = train.get("max_steps")
+    if train.get("time_budget") is not None:
+        raise ValueError(
+            f"train: time_budget is {train['time_budget']!r}, and how many steps fit is known only to the training that measured it"
+        )
     if (epochs is None) == (most is None):
         raise ValueError(
             f"train: epochs is {epochs} and max_steps is {most} but exactly one must be given; set the other to null"

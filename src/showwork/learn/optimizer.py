@@ -37,7 +37,7 @@ def schedule(train: Mapping[str, Any], num_steps: int) -> Callable[[jax.Array], 
     if warmup >= num_steps:
         raise ValueError(
             f"train.warmup_steps is {warmup:,} but the session has only {num_steps:,} steps; lower warmup_steps below "
-            f"{num_steps:,}, or train longer (epochs, max_steps)"
+            f"{num_steps:,}, or train longer (epochs, max_steps, time_budget)"
         )
     falling = math.ceil(num_steps * DECAY_SHARE)
 

@@ -18,7 +18,7 @@ class Resumable:
     """Open files of one training; close it at the end, however that comes."""
 
     def __init__(self, home: Path, here: Mapping[str, Any], say: Say):
-        self._say, self._here = say, dict(here)
+        self._say, self._here, self._total = say, dict(here), 0
         self.history, self.timing = History(home / "history.jsonl"), History(home / "timing.jsonl")
         self.checkpoints = Checkpoints(home / "checkpoints")
 
@@ -26,9 +26,12 @@ class Resumable:
         """(state, steps done): of the newest checkpoint that is whole, or the given state and 0."""
 
         def accept(cursor: dict[str, Any]) -> str | None:
+            if cursor.get("steps", total) != total:
+                return f"it belongs to a training of {cursor['steps']:,} steps, and this one has {total:,}"
             cut = self.history.cut_back(cursor["history"])
             return None if cut else "history.jsonl no longer begins as it did then"
 
+        self._total = total
         found = self.checkpoints.restore(state, accept, self._say)
         if not found:
             self.history.cut_back(None)
@@ -45,7 +48,8 @@ class Resumable:
 
     def checkpoint(self, done: int, state: Any) -> None:
         """Starts to write the state after `done` steps, together with where the history stands."""
-        self.checkpoints.save(done, state, {"environment": self._here, "history": self.history.position()})
+        cursor = {"environment": self._here, "history": self.history.position(), "steps": self._total}
+        self.checkpoints.save(done, state, cursor)
 
     def note(self, line: Mapping[str, Any], timing: Mapping[str, Any]) -> None:
         """A line of the history and one of what the clock said."""

@@ -7,7 +7,7 @@ Leaves  a Session: exact integers and the jittable step that train runs and plan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -76,7 +76,8 @@ class Session:
 
 
 def session(settings: Mapping[str, Any], hf_config: Mapping[str, Any], num_rows: int) -> Session:
-    """Checks the settings against the base and counts the steps.
+    """Checks the settings against the base and counts the steps. Under a time budget they are the fewest that there can be,
+    one more than the warm-up, until `lasting` says how many fit.
 
     Raises:
       ValueError: a method, dtype, remat or schedule that does not exist, targets that match nothing, a warm-up as long
@@ -88,7 +89,18 @@ def session(settings: Mapping[str, Any], hf_config: Mapping[str, Any], num_rows:
             f"train {settings['name']!r}: method is {train['method']!r} but this version trains {', '.join(METHODS)}; "
             "set sessions.<name>.train.method"
         )
-    return _session(settings, hf_config, steps=num_steps(train, num_rows), rows=rows_per_step(train))
+    steps = num_steps(train, num_rows) if train.get("time_budget") is None else train["warmup_steps"] + 1
+    return _session(settings, hf_config, steps=steps, rows=rows_per_step(train))
+
+
+def lasting(made: Session, steps: int) -> Session:
+    """The session with a number of steps.
+
+    Raises:
+      ValueError: a warm-up as long as the run.
+    """
+    schedule(made.train, steps)
+    return replace(made, steps=steps)
 
 
 def policy_session(

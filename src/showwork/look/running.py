@@ -197,6 +197,9 @@ def _steps(directory: Path, session: str, home: Path) -> int | None:
     """Steps of the whole training: counted from the rows that lie there as the trainer counts them, else as planned."""
     train = read_json(home / "identity.json")["settings"]["train"]
     packed, plan = (directory / STAGES[stage].format(session) for stage in ("pack", "plan"))
+    if train.get("time_budget") is not None:
+        chosen = home / "budget.json"
+        return read_json(chosen)["steps"] if chosen.is_file() else None
     if train["method"] == "sft" and packed.is_file():
         each = {"batch_size": train["rows_per_step"], "gradient_accumulation": 1}
         return num_steps({**train, **each}, read_json(packed)["counts"]["rows"])

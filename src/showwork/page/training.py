@@ -77,6 +77,11 @@ def training_section(
     last = history[-max(1, len(history) // 20) :]
     how = "all weights" if chosen["adapter"] is None else f"an adapter of rank {chosen['adapter']['rank']}"
     sentence = f"{count(counts['steps'])} steps trained {how} ({count(counts['parameters'])} parameters); {went(history, last)}"
+    if budget := manifest.get("time_budget"):
+        sentence += (
+            f" {count(budget['steps'])} is the most that was measured to fit into {budget['time_budget']}, "
+            f"{duration(budget['predicted_seconds'])} with checkpoints and an evaluation at its longest."
+        )
     if counts.get("skipped"):
         sentence += f" {count(counts['skipped'])} steps were skipped because their loss or gradient was not finite."
     fact = {
