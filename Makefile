@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PARITY := .parity-venv
 PEERS := .peers-venv
+TUNIX := .tunix-venv
 
 .PHONY: demo test parity peers absent lint campaign
 
@@ -21,8 +22,9 @@ test: $(VENV)/installed
 parity: $(PARITY)/installed
 	$(PARITY)/bin/python -m pytest -q -p no:cacheprovider tests/parity
 
-# What the benchmarks compare with, in an environment of its own; as large as the one above.
-peers: $(PEERS)/installed
+# What the benchmarks compare with, in environments of their own; as large as the one above. tunix's is apart because it wants an
+# older safetensors.
+peers: $(PEERS)/installed $(TUNIX)/installed
 
 # Compilers for devices that are not at hand (`showwork fits`): 1.2 GB, beside .venv and never in it.
 absent: .absent/installed
@@ -60,4 +62,9 @@ $(PEERS)/installed: envs/peers.txt
 
 .absent/installed: envs/absent-device.txt $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-deps --target .absent --requirement envs/absent-device.txt
+	@touch $@
+
+$(TUNIX)/installed: envs/tunix.txt
+	$(PYTHON) -m venv $(TUNIX)
+	$(TUNIX)/bin/python -m pip install --quiet --requirement envs/tunix.txt
 	@touch $@

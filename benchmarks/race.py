@@ -27,7 +27,10 @@ from typing import Any
 HERE = Path(__file__).parent
 REPO = HERE.parent
 PEERS = REPO / ".peers-venv/bin/python"
-PACKAGES = ("datasets", "pyarrow", "msgspec", "numpy", "trl", "torch", "transformers", "lingua-language-detector")
+PACKAGES = (
+    "datasets", "pyarrow", "msgspec", "numpy", "trl", "torch", "transformers", "lingua-language-detector", "peft", "jax",
+    "flax", "google-tunix", "qwix",
+)  # fmt: skip
 
 
 def peer(script: str, *arguments: Any) -> list[str]:
@@ -157,7 +160,11 @@ def write(name: str, result: Mapping[str, Any]) -> None:
         "date": str(datetime.date.today()),
         "commit": _commit(),
         "machine": {"cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
-        "versions": {"ours": _versions(sys.executable), "peers": _versions(str(PEERS))},
+        "versions": {
+            "ours": _versions(sys.executable),
+            "peers": _versions(str(PEERS)),
+            "tunix": _versions(str(REPO / ".tunix-venv/bin/python")),
+        },
         "load_average": os.getloadavg(),
     }
     target.write_text(json.dumps({**about, **result}, indent=1) + "\n")

@@ -72,5 +72,26 @@ def detectors() -> list[str]:
     return lines
 
 
+def training() -> list[str]:
+    """One line for each race of the training step: LoRA, float32, one CPU core."""
+    lines = ["| training and decoding, on one CPU core | against | ratio |", "|---|---|--:|"]
+    file, told = result("training-tunix")
+    times = ", ".join(f"{told[kind]['times_tunix']:.1f} × ({kind})" for kind in ("mix", "session1-like", "short"))
+    lines.append(f"| [real tokens a second](benchmarks/results/{file}) | tunix 0.1.7, which pads | {times} |")
+    lines.append(f"| [the same padded rows](benchmarks/results/{file}) | tunix 0.1.7 | {told['per_slot']:.1f} × |")
+    file, told = result("training-trl")
+    for kind in ("packed", "dynamic"):
+        name = "packed" if kind == "packed" else "dynamic padding"
+        times = f"{told['times'][f'TRL, {kind}']:.1f} × (mix)"
+        lines.append(f"| [real tokens a second](benchmarks/results/{file}) | TRL and PEFT, {name} | {times} |")
+    file, told = result("training-memory")
+    shares = ", ".join(f"{told[m]['share']:.3f} ({v} ids)" for m, v in (("m16k", "16,384"), ("v256k", "262,144")))
+    lines.append(f"| [temporary memory](benchmarks/results/{file}) | the step in its textbook form | {shares} |")
+    file, told = result("training-decode")
+    for name in ("tunix", "transformers"):
+        lines.append(f"| [greedy decoding](benchmarks/results/{file}) | {name} | {told['times'][name]:.2f} × |")
+    return lines
+
+
 if __name__ == "__main__":
-    print("\n".join([*races(), "", *detectors()]))
+    print("\n".join([*races(), "", *detectors(), "", *training()]))
