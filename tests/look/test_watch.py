@@ -247,13 +247,23 @@ def test_ctrl_c_on_a_terminal_leaves_and_nothing_of_the_run_has_changed(made):
         "0.2",
     ]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "PYTHONPATH": SRC}
-    with subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, env=environment) as process:
+    begun = signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # as at a terminal: a job in the background would hand on "ignored"
+    try:
+        process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, env=environment)
+    finally:
+        signal.signal(signal.SIGINT, begun)
+    with process:
         os.close(theirs)
         said = b""
         while said.count(b"5 of 15") < 2:  # it has looked twice
             said += os.read(ours, 65536)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+        try:
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()  # or leaving the block would wait for one that does not end
     os.close(ours)
     assert b"Traceback" not in said
     assert stamps(made.folder) == before
