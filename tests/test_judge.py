@@ -183,7 +183,14 @@ def test_a_refusal_says_what_to_mend_and_is_not_repeated(server, tmp_path, capsy
     server.plan = lambda number, content: (status, {"Location": "http://127.0.0.1:1/"})
     assert run(server, tmp_path, at_once=1) == 1
     assert said in capsys.readouterr().err.splitlines()[-1]
-    assert len(server.requests) <= 2
+    assert len(server.requests) == 1
+
+
+def test_an_answer_without_end_is_refused_after_a_few_megabytes(server, tmp_path, capsys):
+    server.plan = lambda number, content: b" " * (2 * endpoint.MOST_BYTES)
+    assert run(server, tmp_path, at_once=1) == 1
+    assert "answers more than 4,194,304 bytes" in capsys.readouterr().err.splitlines()[-1]
+    assert len(server.requests) == 1
 
 
 def test_nonsense_is_asked_again_then_kept_without_a_score(server, tmp_path, capsys):

@@ -29,6 +29,7 @@ from showwork.foundation.tables import read_rows, write_table
 from showwork.judging.endpoint import Judge
 from showwork.judging.rubric import RUBRIC, messages, scores
 from showwork.learn.statistics import paired_bootstrap
+from showwork.sources.patience import Stopped
 
 SCORED = pa.schema(
     [
@@ -76,18 +77,23 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     judge = Judge(how["url"], how["model"], how["max_tokens"], how["key_variable"], args.work, say)
 
     def one(row: Row) -> Row:
-        return judge.ask(messages(row["question"], row["gold_answer"], row["completion"]), scores)
+        try:
+            return judge.ask(messages(row["question"], row["gold_answer"], row["completion"]), scores)
+        except ValueError:
+            judge.patience.stop.set()  # here, so that this thread does not begin another request
+            raise
 
     said: list[Row] = []
     with ThreadPoolExecutor(how["at_once"]) as pool:
+        replies = [pool.submit(one, row) for row in asked]
         try:
-            for reply in pool.map(one, asked):
-                said.append(reply)
+            for reply in replies:
+                said.append(reply.result())
                 say.progress(len(said), len(asked), "completions judged")
-        except ValueError:
-            judge.patience.stop.set()
+        except (ValueError, Stopped):
             pool.shutdown(cancel_futures=True)
-            raise
+            errors = [reply.exception() for reply in replies if not reply.cancelled()]
+            raise next(error for error in errors if isinstance(error, ValueError)) from None
     rows = [scored_row(row, reply) for row, reply in zip(asked, said, strict=True)]
     unread = [row for row in rows if row["problem"]]
     if len(unread) > (1 - how["min_kept"]) * len(rows):

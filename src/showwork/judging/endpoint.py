@@ -22,6 +22,7 @@ from showwork.foundation.files import canonical, read_json, write_json
 from showwork.sources.patience import Patience, Retryable, retry_after_s
 
 AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
+MOST_BYTES = 4 << 20  # of an answer; a completion of some hundred tokens has a few thousand
 TRIES = 3  # asked again so often when a reply is nonsense; servers draw anew even at temperature 0
 
 
@@ -84,7 +85,7 @@ class Judge:
         )
         try:
             with urllib.request.build_opener(_NoRedirect).open(request, timeout=self.timeout_s) as answer:
-                said = answer.read()
+                said = answer.read(MOST_BYTES + 1)
         except urllib.error.HTTPError as error:
             if error.code in AGAIN:
                 raise Retryable(
@@ -98,6 +99,10 @@ class Judge:
             raise ValueError(f"judge {self.url}: answers {error.code} {error.reason}; {mend}") from None
         except (OSError, http.client.HTTPException) as error:
             raise Retryable(f"cannot be reached ({getattr(error, 'reason', None) or error})") from None
+        if len(said) > MOST_BYTES:
+            raise ValueError(
+                f"judge {self.url}: answers more than {MOST_BYTES:,} bytes where a chat completion was asked for; correct judge.url"
+            )
         try:
             found = json.loads(said)
             text, usage = found["choices"][0]["message"]["content"], found.get("usage") or {}
