@@ -16,8 +16,10 @@ import jax.numpy as jnp
 from showwork.learn.data import num_steps, rows_per_step
 from showwork.learn.optimizer import adamw, schedule
 from showwork.learn.step import initial_state, make_step, supervised_loss
+from showwork.model.attention import attention
 from showwork.model.config import GemmaConfig, dtype_named
 from showwork.model.gemma import REMAT
+from showwork.model.kernels import Attention
 from showwork.model.lora import init_lora, match_targets, scale_of
 
 METHODS = ("sft",)
@@ -58,7 +60,9 @@ class Session:
         )()
         return {**counted, "trainable": trainable}
 
-    def step(self, mesh: jax.sharding.Mesh | None = None) -> jax.stages.Wrapped:
+    def step(
+        self, mesh: jax.sharding.Mesh | None = None, attention: Attention = attention
+    ) -> jax.stages.Wrapped:
         """(state, frozen, batch) -> (state, numbers), jitted, the state donated."""
         adapter = self.train["adapter"] or {}
         loss = supervised_loss(
@@ -69,6 +73,7 @@ class Session:
             dropout=adapter.get("dropout", 0.0),
             dtype=jnp.dtype(dtype_named(self.dtype)),
             mesh=mesh,
+            attention=attention,
         )
         rate = schedule(self.train, self.steps)
         step = make_step(loss, adamw(self.train), rate, self.train["clip_norm"], self.seed)

@@ -17,8 +17,10 @@ import optax
 
 from showwork.learn.loss import cross_entropy_over, shifted
 from showwork.learn.mesh import AXIS
+from showwork.model.attention import attention
 from showwork.model.config import GemmaConfig
 from showwork.model.gemma import hidden
+from showwork.model.kernels import Attention
 
 Tree = Any
 Batch = dict[str, jax.Array]
@@ -41,6 +43,7 @@ def supervised_loss(
     dropout: float = 0.0,
     dtype: jnp.dtype | None = None,
     mesh: jax.sharding.Mesh | None = None,
+    attention: Attention = attention,
 ) -> LossFunction:
     """The loss of next tokens where `loss_mask` is set.
 
@@ -50,6 +53,7 @@ def supervised_loss(
       scale, dropout: of the adapter.
       dtype: of the matmuls; None for the parameters' own.
       mesh: over whose one axis the rows of a micro-batch are split; None on one device.
+      attention: ours, or a kernel that was held to it.
     """
 
     def loss(trainable: Tree, frozen: Tree, micro: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -66,6 +70,7 @@ def supervised_loss(
             dtype=dtype,
             dropout=dropout,
             dropout_key=key if dropout else None,
+            attention=attention,
         )
         targets, weights = shifted(micro["tokens"], micro["loss_mask"])
         flat = states.reshape(-1, states.shape[-1])

@@ -127,6 +127,7 @@ def hidden(
     dtype: jnp.dtype | None = None,
     dropout: float = 0.0,
     dropout_key: jax.Array | None = None,
+    attention: Callable[..., jax.Array] = attention,
 ) -> jax.Array:
     """Final-norm hidden states of packed rows.
 
@@ -141,6 +142,7 @@ def hidden(
             'block' every layer from its input.
         dtype: compute dtype; default params' own. float32 params with bfloat16 here are cast inside each layer.
         dropout: share of adapter inputs dropped; needs dropout_key.
+        attention: `model.attention.attention` or a kernel with its arguments (`model.kernels`).
 
     Returns:
         [B, L, D] in the compute dtype; the residual stream has that dtype throughout.
