@@ -60,9 +60,7 @@ class Session:
         )()
         return {**counted, "trainable": trainable}
 
-    def step(
-        self, mesh: jax.sharding.Mesh | None = None, attention: Attention = attention
-    ) -> jax.stages.Wrapped:
+    def step(self, mesh: jax.sharding.Mesh | None = None, attention: Attention = attention) -> jax.stages.Wrapped:
         """(state, frozen, batch) -> (state, numbers), jitted, the state donated."""
         adapter = self.train["adapter"] or {}
         loss = supervised_loss(
