@@ -200,8 +200,26 @@ def run(
     }
 
 
+def traced(work: Callable[[], Any], most: int = 40) -> list[tuple[str, float, int]]:
+    """(kernel, milliseconds, calls) of one call, those that took longest, after a line for all."""
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            jax.block_until_ready(work())
+        found: dict[str, list[float]] = {}
+        for file in Path(folder).rglob("*.xplane.pb"):
+            for plane in jax.profiler.ProfileData.from_file(str(file)).planes:
+                if not plane.name.startswith("/device:GPU"):
+                    continue
+                for line in plane.lines:
+                    if line.name.startswith("Stream"):
+                        for event in line.events:
+                            found.setdefault(event.name, []).append(event.duration_ns / 1e6)
+    times = sorted(((name[:120], round(sum(ms), 2), len(ms)) for name, ms in found.items()), key=lambda t: -t[1])
+    return [("all", round(sum(t[1] for t in times), 2), sum(t[2] for t in times)), *times[:most]]
+
+
 def measured(
-    hf: dict[str, Any], tokens: int, wanted: list[Cell], packed: dict[int, Any], top: float
+    hf: dict[str, Any], tokens: int, wanted: list[Cell], packed: dict[int, Any], top: float, profiled: str
 ) -> Iterator[dict[str, Any]]:
     """A line for each cell."""
     held = {}
@@ -238,6 +256,7 @@ def measured(
                 params.pop(of.params_dtype) if of.full else params[of.params_dtype],
                 rows[cell],
                 4,
+                str(cell) == profiled,
             )
         except Exception as error:  # one cell that does not fit must not cost the others
             yield {**line, "failed": f"{type(error).__name__}: {error}"[:400]}
