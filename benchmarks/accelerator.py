@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -42,7 +42,6 @@ from training_data import read_examples, rows_of, write_examples
 from showwork.learn.data import batch
 from showwork.learn.flops import useful, work_of
 from showwork.learn.session import Session, session
-from showwork.model.attention import attention
 from showwork.model.config import GemmaConfig
 from showwork.model.kernels import BLOCKED, KERNELS, difference
 from showwork.model.params import layer_shapes
@@ -146,6 +145,8 @@ def peak() -> int:
 def compiled(hf: dict[str, Any], cell: Cell, tokens: int, rows: dict[str, np.ndarray]) -> tuple[Any, dict[str, Any]]:
     """(step, its memory) from shapes alone."""
     of = made(hf, cell, tokens)
+    if cell.kernel != BLOCKED:
+        of = replace(of, attend=KERNELS[cell.kernel][2])
     cfg, dtype = of.cfg, jnp.dtype(of.params_dtype)
     layers = {n: jax.ShapeDtypeStruct((cfg.num_layers, *s), dtype) for n, s in layer_shapes(cfg).items()}
     params = {
@@ -155,9 +156,8 @@ def compiled(hf: dict[str, Any], cell: Cell, tokens: int, rows: dict[str, np.nda
     }
     trainable = params if of.full else jax.eval_shape(of.fresh_adapter)
     state = jax.eval_shape(of.initial_state, trainable)
-    attend = attention if cell.kernel == BLOCKED else KERNELS[cell.kernel][2]
     begin = time.perf_counter()
-    step = of.step(attention=attend).lower(state, None if of.full else params, rows).compile()
+    step = of.step().lower(state, None if of.full else params, rows).compile()
     found = step.memory_analysis()
     return step, {
         "compile_s": time.perf_counter() - begin,

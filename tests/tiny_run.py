@@ -27,7 +27,7 @@ SETTINGS = {
         "adapter": {"rank": 2, "alpha": 2, "targets": "all-linear", "dropout": 0.0, "rslora": False},
         "learning_rate": 1e-2, "batch_size": 2, "gradient_accumulation": 2, "warmup_steps": 2, "schedule": "cosine",
         "epochs": 2, "max_steps": None, "weight_decay": 0.01, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8,
-        "clip_norm": 1.0, "checkpoint_every_steps": 2, "remat": "block",
+        "clip_norm": 1.0, "checkpoint_every_steps": 2, "remat": "block", "attention": "auto",
     },
 }  # fmt: skip
 

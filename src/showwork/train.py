@@ -19,7 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ from showwork.learn.pace import Pace
 from showwork.learn.resume import Elsewhere, Resumable
 from showwork.learn.session import Session, lasting, micro_rows, session
 from showwork.learn.start import adapter_facts, digest_of, inputs_of, starting_point
+from showwork.model.kernels import chosen as chosen_attention
+from showwork.model.kernels import name_of
 from showwork.model.params import HF_NAMES, read_config
 from showwork.tokens.base import base_digest, base_folder
 from showwork.tokens.packing import DTYPES, PackedArrays
@@ -94,6 +96,11 @@ def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
                 say(f"{home.parent} also holds checkpoints of other settings, data or code: {', '.join(others)}")
 
         devices = Devices(None if args.mesh == "auto" else args.mesh)
+        kernel = chosen_attention(settings["train"]["attention"], made.cfg, made.dtype, made.length, devices.count)
+        made = replace(made, attend=kernel.attend)
+        if jax.default_backend() != "cpu":
+            why = "".join(f"; {name} was passed over: {reason}" for name, reason in kernel.passed_over.items())
+            say(f"attention: {kernel.name}{why}")
         # Of the first process: machines of unlike memory must still cut a step in the same way.
         micro = int(group.from_first(np.int32(rows_at_a_time(made, devices, args.micro_rows))))
         if settings["train"].get("time_budget") is not None:
@@ -144,9 +151,9 @@ def open_packed(manifest: Path, folder: Path, settings: dict[str, Any]) -> Packe
 
 
 def identity_parts(args: argparse.Namespace, settings: dict[str, Any], made: Session) -> dict[str, Any]:
-    """What makes two runs the same run. How a step's rows are cut up, when checkpoints are taken and what is recomputed
-    are not among it: they do not change what is learned."""
-    free = ("batch_size", "gradient_accumulation", "checkpoint_every_steps", "remat")
+    """What makes two runs the same run. How a step's rows are cut up, when checkpoints are taken, what is recomputed and whose
+    attention it is are not among it: they change what is learned by no more than rounding."""
+    free = ("batch_size", "gradient_accumulation", "checkpoint_every_steps", "remat", "attention")
     chosen = {key: value for key, value in settings["train"].items() if key not in free}
     rows = {name: read_manifest(args.pack)["files"][name]["sha256"] for name in DTYPES}
     return {
@@ -213,7 +220,7 @@ def run(
 ) -> dict[str, Any]:
     """From the newest valid checkpoint, or from the start, to the last step."""
     order = Order(len(packed), made.rows_per_step, rows, made.seed)
-    here = environment(micro_rows=micro, remat=made.train["remat"], mesh=devices.kind)
+    here = environment(micro_rows=micro, remat=made.train["remat"], mesh=devices.kind, attention=name_of(made.attend))
     place = Resumable(home, here, say) if group.first else Elsewhere()
     begun = None if made.full else devices.place(jax.tree.map(np.array, trainable))
     state, done = place.restore(made.initial_state(trainable), made.steps)

@@ -27,7 +27,7 @@ METHODS = ("sft",)
 
 @dataclass(frozen=True)
 class Session:
-    """`modules` is empty and `scale` 1 when all weights are trained."""
+    """`modules` is empty and `scale` 1 when all weights are trained; `attend` is what `model.kernels` chose, or ours."""
 
     cfg: GemmaConfig
     train: Mapping[str, Any]
@@ -38,6 +38,7 @@ class Session:
     scale: float
     steps: int
     rows_per_step: int
+    attend: Attention = attention
 
     @property
     def full(self) -> bool:
@@ -60,7 +61,7 @@ class Session:
         )()
         return {**counted, "trainable": trainable}
 
-    def step(self, mesh: jax.sharding.Mesh | None = None, attention: Attention = attention) -> jax.stages.Wrapped:
+    def step(self, mesh: jax.sharding.Mesh | None = None) -> jax.stages.Wrapped:
         """(state, frozen, batch) -> (state, numbers), jitted, the state donated."""
         adapter = self.train["adapter"] or {}
         loss = supervised_loss(
@@ -71,7 +72,7 @@ class Session:
             dropout=adapter.get("dropout", 0.0),
             dtype=jnp.dtype(dtype_named(self.dtype)),
             mesh=mesh,
-            attention=attention,
+            attention=self.attend,
         )
         rate = schedule(self.train, self.steps)
         step = make_step(loss, adamw(self.train), rate, self.train["clip_norm"], self.seed)

@@ -13,11 +13,12 @@ it cannot do and a result that differs are reasons to go on with ours, and are s
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +70,8 @@ def tokamax(
     implementation: str = "mosaic_gpu",
 ) -> jax.Array:
     """`attention` by tokamax's kernel; `implementation` "xla" is the same without a GPU."""
-    from tokamax._src.ops.attention import api, base  # the public function knows no ranges of keys
+    # Not its public function: that one knows no ranges of keys.
+    api, base = (importlib.import_module(f"tokamax._src.ops.attention.{name}") for name in ("api", "base"))
 
     mask = base.Mask(is_causal=True, k_start=first_seen(positions, window)[:, None, :])
     return api.IMPLEMENTATIONS[implementation](
@@ -87,7 +89,7 @@ def cudnn(
     scale: float,
     softcap: float | None = None,
     window: int | None = None,
-    implementation: str = "cudnn",
+    implementation: Literal["xla", "cudnn"] = "cudnn",
 ) -> jax.Array:
     """`attention` by cuDNN.
 
@@ -118,7 +120,7 @@ def splash(
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 
     length, heads = q.shape[1], q.shape[2]
-    one = masks.CausalMask((length, length))
+    one: Any = masks.CausalMask((length, length))
     if window is not None:
         one = masks.LocalMask((length, length), window_size=(window - 1, 0), offset=0)
     run = kernel.make_splash_mha(
@@ -153,7 +155,7 @@ def chosen(wanted: str, cfg: GemmaConfig, dtype: str, length: int, devices: int 
     """
     if wanted == BLOCKED:
         return Chosen(BLOCKED, attention, {})
-    passed_over = {}
+    passed_over: dict[str, str] = {}
     platform = jax.default_backend()
     for name, (where, package, function) in KERNELS.items():
         if wanted not in (AUTO, name):
@@ -172,6 +174,11 @@ def chosen(wanted: str, cfg: GemmaConfig, dtype: str, length: int, devices: int 
         if wanted == name:
             raise ValueError(f"train.attention is {name!r}, but {reason}; set it to auto or blocked")
     return Chosen(BLOCKED, attention, passed_over)
+
+
+def name_of(attend: Attention) -> str:
+    """An attention's name among the settings."""
+    return next((name for name, (_, _, function) in KERNELS.items() if function is attend), BLOCKED)
 
 
 def difference(function: Attention, cfg: GemmaConfig, dtype: str, length: int) -> str:
@@ -196,16 +203,17 @@ def errors(
 ) -> dict[str, tuple[float, float]]:
     """{what: (ours, theirs)}, the largest distance from our attention in float32, in parts of its largest value."""
     q, k, v, weights, packed = _drawn(cfg, length)
-    shared = {"scale": cfg.score_scale, "softcap": cfg.attention_softcap, "window": window, **packed}
-    real = (packed["segment_ids"] > 0)[:, :, None, None]
+    shape = {"scale": cfg.score_scale, "softcap": cfg.attention_softcap, "window": window}
 
     def taken(attend: Attention, kind: Any) -> list[np.ndarray]:
-        def total(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-            out = jnp.where(real, attend(q, k, v, **shared), 0)
+        # All arrays are arguments: what a program knows when it is compiled, XLA would work out then, for minutes.
+        def total(heads: tuple[jax.Array, ...], packed: dict[str, jax.Array], weights: jax.Array) -> Any:
+            real = (packed["segment_ids"] > 0)[:, :, None, None]
+            out = jnp.where(real, attend(*heads, **shape, **packed), 0)
             return jnp.sum(out.astype(jnp.float32) * weights), out
 
-        grown = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))
-        gradients, out = grown(*(a.astype(kind) for a in (q, k, v)))
+        grown = jax.jit(jax.grad(total, has_aux=True))
+        gradients, out = grown(tuple(a.astype(kind) for a in (q, k, v)), packed, weights)
         return [np.asarray(a, np.float32) for a in (out, *gradients)]
 
     with jax.default_matmul_precision("highest"):
@@ -230,7 +238,7 @@ def _drawn(cfg: GemmaConfig, length: int) -> tuple[Any, ...]:
     sizes = (cfg.heads, cfg.kv_heads, cfg.kv_heads, cfg.heads)
     arrays = [state.standard_normal((1, length, n, cfg.head_width)).astype(np.float32) for n in sizes]
     arrays[0] *= 4 / (cfg.head_width**0.5 * cfg.score_scale)  # scores large enough for the soft-cap to matter
-    ends = [length // 8, length // 2, length - length // 16]
+    ends = [length // 8, length // 4, length - length // 16]
     positions, segments, begun = np.zeros((1, length), np.int32), np.zeros((1, length), np.int32), 0
     for number, end in enumerate(ends, 1):
         positions[0, begun:end], segments[0, begun:end], begun = np.arange(end - begun), number, end
