@@ -50,7 +50,7 @@ def config(name: str, **changed: Any) -> dict[str, Any]:
     """config.json of a model."""
     said = {**COMMON, **SHAPES[name], **changed}
     kinds = ("sliding_attention", "full_attention")
-    return {**said, "layer_types": [kinds[i % 2] for i in range(said["num_hidden_layers"])]}
+    return {"layer_types": [kinds[i % 2] for i in range(said["num_hidden_layers"])], **said}
 
 
 def write_model(folder: Path, name: str, **changed: Any) -> Path:

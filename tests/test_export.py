@@ -207,3 +207,16 @@ def test_an_adapter_of_another_base_is_one_sentence(here):
         "error: base 'base': tensor model.layers.2.self_attn.q_proj.weight is missing, wanted"
     )
     assert list(here.iterdir()) == []
+
+
+def test_an_adapter_for_tunix_is_read_back_as_it_was_trained(here):
+    assert run(formats=["tunix"]) == 0
+    said = json.loads((here / "tunix/provider.json").read_text())
+    # q is a module of its own; v shares one with k, which was not trained, so the rank is twice ours
+    assert said == {"module_path": ".*q_einsum|.*kv_einsum|.*down_proj", "rank": 4, "alpha": 12.0}
+    certificate = json.loads((here / "certificate.json").read_text())
+    assert certificate["formats"]["tunix"]["tunix"]["max_error"] < 1e-6
+    assert "tunix/checkpoint/7/model_params/_METADATA" in certificate["files"]
+    card = (here / "tunix/README.md").read_text()
+    assert "qwix.LoraProvider(module_path='.*q_einsum|.*kv_einsum|.*down_proj', rank=4, alpha=12.0)" in card
+    assert not (here / "peft").exists()

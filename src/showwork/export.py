@@ -2,8 +2,8 @@
 
 *Takes*  results/train/<session>/manifest.json, results/download/base.json, results/heldout/prompts.json.
 *Leaves* results/export/<session>/: peft/ (adapter_model.safetensors, adapter_config.json), merged/ (model.safetensors,
-         config.json, generation_config.json), both with tokenizer, chat template, card and NOTICE, and certificate.json,
-         which is also the manifest. Every form is read back from disk and its logits on held-out questions compared with
+         config.json, generation_config.json), if asked for tunix/ (checkpoint/, provider.json), each with tokenizer, chat
+         template, card and NOTICE, and certificate.json, which is also the manifest. Every form is read back from disk and its logits on held-out questions compared with
          those of base and adapter in float32. Beyond the bound the stage fails and no folder stays under a final name.
 
     python -m showwork.export --settings JSON --adapter results/train/session1/manifest.json
@@ -41,6 +41,7 @@ from showwork.model.config import GemmaConfig, dtype_named
 from showwork.model.folders import adapter_config, generation_config, merged_config, tokenizer_config
 from showwork.model.lora import from_peft, merge, scale_of, to_peft
 from showwork.model.params import load_params, read_config, save_params
+from showwork.model.tunix import from_tunix, provider, to_tunix
 from showwork.tokens.base import base_folder
 from showwork.tokens.template import BOS, chat_template, completion_segments, prompt_segments
 from showwork.tokens.tokenizer import Encoder, load_encoder
@@ -103,7 +104,7 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         found: dict[str, dict[str, dict[str, Any]]] = {}
         for form in formats:
             (staged / form).mkdir()
-            write, check = {"peft": (write_peft, check_peft), "merged": (write_merged, check_merged)}[form]
+            write, check = FORMS[form]
             write(staged / form, trained, settings, about)
             found[form] = check(staged / form, trained, settings)
             refuse_beyond_bound(settings["name"], form, found[form])
@@ -116,7 +117,9 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         template = check_template(staged / formats[-1], prompts, encoder, settings)
         for form in formats:
             (staged / form).rename(args.folder / form)
-    files = {str(p.relative_to(args.folder)): p for f in formats for p in sorted((args.folder / f).iterdir())}
+    files = {
+        str(p.relative_to(args.folder)): p for f in formats for p in sorted((args.folder / f).rglob("*")) if p.is_file()
+    }
     write_manifest(
         args.certificate,
         stage="export",
@@ -138,10 +141,11 @@ def wanted_formats(settings: Settings, kind: str, say: Say) -> list[str]:
     Raises:
         ValueError: nothing is left.
     """
-    formats = [form for form in ("peft", "merged") if form in settings["export"]["formats"]]
-    if kind == "full" and "peft" in formats:
-        say("all weights were trained, so there is no adapter for a peft folder; it is left out")
-        formats.remove("peft")
+    formats = [form for form in FORMS if form in settings["export"]["formats"]]
+    for form in ("peft", "tunix"):
+        if kind == "full" and form in formats:
+            say(f"all weights were trained, so there is no adapter for a {form} folder; it is left out")
+            formats.remove(form)
     if not formats:
         raise ValueError(
             f"{settings['name']}: export.formats is {settings['export']['formats']} but all weights were trained and there "
@@ -153,7 +157,7 @@ def wanted_formats(settings: Settings, kind: str, say: Say) -> list[str]:
 @contextmanager
 def staging(folder: Path, certificate: Path) -> Iterator[Path]:
     """A folder to write in that never outlives this run; what an earlier run left under final names goes first."""
-    for old in (folder / "peft", folder / "merged", folder / ".staged"):
+    for old in (*(folder / form for form in FORMS), folder / ".staged"):
         shutil.rmtree(old, ignore_errors=True)
     certificate.unlink(missing_ok=True)
     staged = folder / ".staged"
@@ -260,6 +264,35 @@ def check_merged(out: Path, trained: Trained, settings: Settings) -> dict[str, d
     return found
 
 
+def write_tunix(out: Path, trained: Trained, settings: Settings, about: dict[str, Any]) -> None:
+    """checkpoint/<steps>/model_params, as `tunix.sft.checkpoint_manager.CheckpointManager` reads it, and provider.json."""
+    if trained.lora is None:
+        raise ValueError(
+            f"{about['name']}: it trained all weights and has no adapter; take tunix out of export.formats"
+        )
+    import orbax.checkpoint as ocp  # a second of start-up that the other forms need not wait for
+
+    tree = to_tunix(trained.lora, trained.cfg)
+    with ocp.CheckpointManager((out / "checkpoint").resolve(), item_names=("model_params",)) as manager:
+        manager.save(
+            about["counts"]["steps"], args=ocp.args.Composite(model_params=ocp.args.PyTreeSave(tree)), force=True
+        )
+    write_json(out / "provider.json", provider(trained.lora, trained.cfg, trained.scale))
+
+
+def check_tunix(out: Path, trained: Trained, settings: Settings) -> dict[str, dict[str, Any]]:
+    """The adapter as read back and taken apart, with the scale that its provider has, on the base."""
+    import orbax.checkpoint as ocp
+
+    said, lora = read_json(out / "provider.json"), trained.lora or {}
+    with ocp.CheckpointManager((out / "checkpoint").resolve(), item_names=("model_params",)) as manager:
+        restore = ocp.args.Composite(model_params=ocp.args.PyTreeRestore())
+        tree = manager.restore(manager.latest_step(), args=restore)["model_params"]
+    back = from_tunix(tree, trained.cfg, tuple(lora), trained.facts["rank"])
+    got = outputs(trained.params, trained.cfg, *trained.rows, lora=back, scale=said["alpha"] / said["rank"])
+    return {"tunix": judged(trained, got, settings["export"]["max_error"])}
+
+
 def judged(trained: Trained, got: Outputs, bound: float) -> dict[str, Any]:
     """Agreement with the reference, and the bound it is held to."""
     return {**dataclasses.asdict(agreement(trained.cfg, trained.reference, got)), "bound": bound}
@@ -295,8 +328,9 @@ def write_companions(
     if form == "merged":
         write_json(out / "generation_config.json", generation_config(encoder.control_ids))
     kind = "full" if trained.lora is None else form
+    told = read_json(out / "provider.json") if form == "tunix" else None
     write_text(out / "NOTICE", notice(base=about["base"], kind=kind))
-    write_text(out / "README.md", card(**about, kind=kind, dtype=settings["dtype"], certificate=found))
+    write_text(out / "README.md", card(**about, kind=kind, dtype=settings["dtype"], certificate=found, provider=told))
 
 
 def check_template(out: Path, prompts: list[dict[str, Any]], encoder: Encoder, settings: Settings) -> dict[str, int]:
@@ -318,6 +352,10 @@ def check_template(out: Path, prompts: list[dict[str, Any]], encoder: Encoder, s
                 f"that are not the {len(encoded)} of training; change tokens/template.py so that both are one"
             )
     return {"questions": len(prompts), "same_ids": sum(not encoded.num_neutralized for encoded in wanted)}
+
+
+FORMS = {"peft": (write_peft, check_peft), "merged": (write_merged, check_merged), "tunix": (write_tunix, check_tunix)}
+"""{form: (writes it into a folder, reads it back and compares)}"""
 
 
 if __name__ == "__main__":
