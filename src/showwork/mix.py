@@ -18,6 +18,7 @@ import argparse
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from showwork.foundation.manifest import read_checked, read_manifest, write_mani
 from showwork.foundation.overlap import Behind, ahead
 from showwork.foundation.schema import RECORD
 from showwork.foundation.stage import Say, run_stage
-from showwork.foundation.tables import ParquetSink, read_rows
+from showwork.foundation.tables import ParquetSink, read_rows, text_views
 from showwork.records import tree
 from showwork.records.certificate import KINDS, certificate
 from showwork.records.contamination import Contamination
@@ -77,7 +78,9 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     """Join, remove, shuffle, certify."""
     allow(settings, say)
     samples = {m["name"]: (m, path) for path in args.records for m in [read_manifest(path)]}
-    files = {name: read_checked(path, "records") for name, (_, path) in samples.items()}
+    with ThreadPoolExecutor(2) as pool:  # hashing lets go of the interpreter
+        checked = pool.map(lambda path: read_checked(path, "records"), (path for _, path in samples.values()))
+        files = dict(zip(samples, checked, strict=True))
     prompts = read_checked(args.heldout, "prompts")
     before = {read_manifest(path)["name"]: read_checked(path, "train") for path in args.earlier}
     rules = _rules(settings["share"], prompts, before)
@@ -92,10 +95,9 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         with Behind(depth=1) as later:
             for name, file in files.items():
                 for batch in ahead(read_rows(file, batch_rows=BATCH_ROWS), depth=2):
-                    kept = _exactly_new(name, batch, rules, out, removed[name])
-                    new = batch.take(pa.array(kept))
-                    looks.add(name, file, new)
-                    later(shuffle.add, batch, kept, order_keys(settings["seed"], new.column("record_id").to_pylist()))
+                    kept, ids = _exactly_new(name, batch, rules, out, removed[name])
+                    looks.add(name, file, batch, kept)
+                    later(shuffle.add, batch, kept, order_keys(settings["seed"], ids))
                     say.progress(looked_at := looked_at + batch.num_rows, total, "records looked at")
         found = looks.found()
         with Behind(depth=1) as later:
@@ -145,10 +147,11 @@ class Looks:
             for file in before.values():
                 self._near.refer("near_earlier", file)
 
-    def add(self, sample: str, file: Path, batch: pa.RecordBatch) -> None:
-        """Look at records of a sample, which lie in `file`."""
+    def add(self, sample: str, file: Path, batch: pa.RecordBatch, rows: np.ndarray) -> None:
+        """Look at the records of a sample that stand at `rows` of a batch; they lie in `file`."""
         if not (self._near or self._contamination):
             return
+        batch = batch.take(pa.array(rows))
         for start in range(0, batch.num_rows, AT_ONCE):
             part = batch.slice(start, AT_ONCE)
             ids, words = part.column("record_id").to_pylist(), hashed(texts_of(part))
@@ -196,10 +199,10 @@ def _rules(share: float, prompts: Path, before: dict[str, Path]) -> Exact:
 
 def _exactly_new(
     sample: str, batch: pa.RecordBatch, rules: Exact, out: ParquetSink, removed: Counter[str]
-) -> np.ndarray:
-    """int64[n]: the places of the records that no exact rule removes; the others are written to `out`."""
-    ids = [batch.column(name).to_pylist() for name in ("record_id", "question_id", "row_id", "answer")]
-    verdicts = rules(*ids)
+) -> tuple[np.ndarray, list[str]]:
+    """int64[n] places and the ids of the records that no exact rule removes; the others are written to `out`."""
+    names, questions, row_ids = (batch.column(name).to_pylist() for name in ("record_id", "question_id", "row_id"))
+    verdicts = rules(names, questions, row_ids, text_views(batch.column("answer")))
     gone = [i for i, (reason, _) in enumerate(verdicts) if reason]
     if gone:
         rows = batch.select(IDS).take(pa.array(gone, pa.int64())).to_pylist()
@@ -210,7 +213,8 @@ def _exactly_new(
             ]
         )
         removed.update(verdicts[i][0] for i in gone)
-    return np.array([i for i, (reason, _) in enumerate(verdicts) if not reason], np.int64)
+    kept = [i for i, (reason, _) in enumerate(verdicts) if not reason]
+    return np.array(kept, np.int64), [names[i] for i in kept]
 
 
 def _without(

@@ -8,6 +8,7 @@ Leaves: zstd parquet, written whole or not at all, and a logical digest of the v
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -89,6 +90,22 @@ def _shape_and_content(array: pa.Array) -> tuple[bytes, Any]:
         return nulls.tobytes(), array.fill_null(0.0).cast(pa.float64()).to_numpy().astype("<f8").tobytes()
     parts = [repr(value).encode() for value in array.to_pylist()]
     return np.array([len(p) for p in parts], "<i8").tobytes(), b"".join(parts)
+
+
+def text_views(texts: pa.Array) -> list[memoryview]:
+    """The UTF-8 bytes of each text of an array, where they lie.
+
+    Raises: ValueError when one is null.
+    """
+    if texts.null_count:
+        raise ValueError(f"a column of {len(texts):,} texts holds {texts.null_count:,} nulls, expected none")
+    texts = texts.cast(pa.large_string())
+    _, ends, content = texts.buffers()
+    if not len(texts) or content is None:
+        return [memoryview(b"")] * len(texts)
+    data = memoryview(content)
+    places = np.frombuffer(ends, np.int64)[texts.offset : texts.offset + len(texts) + 1].tolist()
+    return [data[start:stop] for start, stop in itertools.pairwise(places)]
 
 
 class ParquetSink:

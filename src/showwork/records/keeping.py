@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from xxhash import xxh3_128_digest
+from xxhash import xxh3_128
 
 from showwork.records.split import boundary
 
@@ -54,12 +54,12 @@ class Exact:
         self._said: dict[bytes, str] = {}
 
     def __call__(
-        self, records: Sequence[str], questions: Sequence[str], rows: Sequence[str], answers: Sequence[str]
+        self, records: Sequence[str], questions: Sequence[str], rows: Sequence[str], answers: Sequence[bytes | memoryview]
     ) -> list[tuple[str, str]]:
-        """(reason or "", id of the record that it repeats) for each record of a batch."""
+        """(reason or "", id of the record that it repeats) for each record of a batch: three ids and the answer's UTF-8."""
         return [self._of(*values) for values in zip(records, questions, rows, answers, strict=True)]
 
-    def _of(self, record: str, question: str, row: str, answer: str) -> tuple[str, str]:
+    def _of(self, record: str, question: str, row: str, answer: bytes | memoryview) -> tuple[str, str]:
         if question < self._boundary or question in self._prompts:
             return "held_out", ""
         earlier = self._earlier
@@ -71,8 +71,9 @@ class Exact:
             return "earlier_question", earlier.questions[question]
         if record in self._records:
             return "same_record", record
-        said = xxh3_128_digest(f"{question}{answer}".encode())
-        first = self._said.setdefault(said, record)
+        said = xxh3_128(question.encode())
+        said.update(answer)
+        first = self._said.setdefault(said.digest(), record)
         if first != record:
             return "same_question_and_answer", first
         self._records.add(record)
