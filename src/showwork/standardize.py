@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from showwork.foundation.crew import Crew, Pieces
+from showwork.foundation.crew import Crew, Made, Piece
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
 from showwork.foundation.overlap import Behind, ahead
 from showwork.foundation.schema import RECORD, REJECTED
@@ -66,8 +65,9 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
             f"reads; it has {', '.join(sample['columns'])}; say in sources.{settings['source']}.columns which of these it is"
         )
     several = args.threads if _unpacked_bytes(rows) >= SEVERAL_BYTES else 1
-    crew = Crew(judged, several, rows=rows, settings=settings, filters=filters, measured=measured)
+    parts = pq.read_metadata(rows).num_row_groups
     with (
+        Crew(judged, several, parts, rows=rows, settings=settings, filters=filters, measured=measured) as crew,
         ParquetSink(args.records, RECORD) as records,
         ParquetSink(args.rejected, REJECTED) as rejected,
         Behind(depth=1) as later,
@@ -101,20 +101,15 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     )
 
 
-def judged(
-    *, first: int, step: int, rows: Path, settings: Settings, filters: Settings, measured: float
-) -> tuple[Pieces, Callable[[], Any]]:
-    """(records, rejected rows) of each of the row groups first, first + step, …; and what was counted, at the end."""
+def judged(*, rows: Path, settings: Settings, filters: Settings, measured: float) -> Made:
+    """What makes the (records, rejected rows) of one row group; and what tells what was counted, at the end."""
     tally = _tally(settings, filters, measured)
-    groups = range(first, pq.read_metadata(rows).num_row_groups, step)
 
-    def pieces() -> Pieces:
-        for group in groups:
-            made = [tally.add(batch) for batch in ahead(read_rows(rows, batch_rows=BATCH_ROWS, row_groups=[group]), 1)]
-            if made:
-                yield [pa.Table.from_batches(batches) for batches in zip(*made, strict=True)]
+    def piece(group: int) -> Piece:
+        made = [tally.add(batch) for batch in ahead(read_rows(rows, batch_rows=BATCH_ROWS, row_groups=[group]), 1)]
+        return [pa.Table.from_batches([pair[i] for pair in made], schema) for i, schema in enumerate((RECORD, REJECTED))]
 
-    return pieces(), tally.state
+    return piece, tally.state
 
 
 def _tally(settings: Settings, filters: Settings, measured: float) -> Tally:
