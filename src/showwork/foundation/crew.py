@@ -39,15 +39,15 @@ PIPE_BYTES = 1 << 20
 
 
 class Crew:
-    """`crew = Crew(make, processes, parts, **arguments)`; `for piece in crew: …`; then `crew.told` holds what each process says.
+    """`with Crew(make, processes, **arguments) as crew: for piece in crew.pieces(parts): …`; then `crew.told` holds what each
+    process says.
 
-    This process is one of them; with one process there is no other, and nothing is copied. Others are started by the block
-    `with crew: …` or, without one, when the first piece is asked for.
+    This process is one of them; with one process there is no other, and nothing is copied. Others start with the block.
     """
 
-    def __init__(self, make: Maker, processes: int, parts: int, **arguments: Any) -> None:
-        self._make, self._parts, self._arguments = make, parts, arguments
-        self._others = [_Other(make, arguments) for _ in range(min(processes, parts) - 1)]
+    def __init__(self, make: Maker, processes: int, **arguments: Any) -> None:
+        self._make, self._arguments = make, arguments
+        self._others = [_Other(make, arguments) for _ in range(processes - 1)]
         self.told: list[Any] = []
 
     def __enter__(self) -> Crew:
@@ -59,13 +59,13 @@ class Crew:
         for other in self._others:
             other.end()
 
-    def __iter__(self) -> Pieces:
-        with contextlib.nullcontext() if all(other.started for other in self._others) else self:
-            yield from self._pieces()
+    def pieces(self, parts: int) -> Pieces:
+        """The piece of each part, in order.
 
-    def _pieces(self) -> Pieces:
+        Raises: what making a piece raised, when its turn comes; OSError when a process was ended from outside.
+        """
         piece_of, tell = self._make(**self._arguments)
-        fresh = iter(range(self._parts))
+        fresh = iter(range(parts))
         doer: dict[int, _Other] = {}
         held: dict[int, Piece | Exception] = {}
 
@@ -84,11 +84,11 @@ class Crew:
                 doer[part] = other
                 other.ask(part)
 
-        given = [next(fresh, None)]  # the first is made here, while the others start
+        first = next(fresh, None)  # it is made here, while the others start
         for other in self._others * AHEAD:
             give(other)
-        for part in range(self._parts):
-            if part == given[0]:
+        for part in range(parts):
+            if part == first:
                 yield piece_of(part)
                 continue
             if part not in doer and part not in held:
@@ -111,7 +111,7 @@ class _Other:
 
     def __init__(self, make: Maker, arguments: dict[str, Any]) -> None:
         self._make, self._arguments = make, arguments
-        self.started: BaseProcess | None = None
+        self._process: BaseProcess | None = None
 
     def start(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -119,16 +119,16 @@ class _Other:
         theirs, self._orders = context.Pipe(duplex=False)
         with contextlib.suppress(OSError):  # a system that allows less: only slower
             fcntl.fcntl(self._line.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self.started = context.Process(target=_run, args=(theirs, there, self._make, self._arguments), daemon=True)
-        self.started.start()
+        self._process = context.Process(target=_run, args=(theirs, there, self._make, self._arguments), daemon=True)
+        self._process.start()
         there.close()
         theirs.close()
 
     def end(self) -> None:
-        if self.started:
+        if self._process:
             self._orders.close()
             self._line.close()
-            self.started.join()
+            self._process.join()
 
     def ask(self, part: int | None) -> None:
         with contextlib.suppress(BrokenPipeError):  # it has ended: `receive` says so when its turn comes

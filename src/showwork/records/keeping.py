@@ -54,7 +54,11 @@ class Exact:
         self._said: dict[bytes, str] = {}
 
     def __call__(
-        self, records: Sequence[str], questions: Sequence[str], rows: Sequence[str], answers: Sequence[bytes | memoryview]
+        self,
+        records: Sequence[str],
+        questions: Sequence[str],
+        rows: Sequence[str],
+        answers: Sequence[bytes | memoryview],
     ) -> list[tuple[str, str]]:
         """(reason or "", id of the record that it repeats) for each record of a batch: three ids and the answer's UTF-8."""
         return [self._of(*values) for values in zip(records, questions, rows, answers, strict=True)]
