@@ -3,7 +3,7 @@
 Takes:  a function of a module that makes tables of one part, the number of parts and of processes.
 Leaves: the tables, in order, and what each process says at its end.
 
-Another process has two parts to do at a time and is told the next when its piece is taken. This one, which has the pieces to see
+Another process has a few parts to do at a time and is told the next when a piece of its is taken. This one, which has the pieces to see
 to as well, makes one itself only while the piece that comes next is not there yet: so each does as much as it has time for, and
 memory stays bounded. Tables cross as Arrow's own bytes and are not pickled. Processes are started anew (spawn), so no thread or
 lock of this one is carried over.
@@ -31,8 +31,8 @@ Made = tuple[Callable[[int], Piece], Callable[[], Any]]
 Maker = Callable[..., Made]
 """(**arguments) -> a function that makes the piece of one part; one that tells, after the last, what is to be told."""
 
-AHEAD = 2
-"""Parts that another process has been given: one that it works on, one that it has made or will begin without asking."""
+AHEAD = 3
+"""Parts that another process has been given: one that it works on, and those that it has made or may begin without asking."""
 HELD = 4
 """Pieces that this process makes, at most, before their turn."""
 PIPE_BYTES = 1 << 20
