@@ -272,3 +272,36 @@ def test_a_record_that_holds_an_evaluation_question_goes_with_the_prompt_named(t
     assert read_manifest(manifest)["decontamination"]["prompts"] == len(rows_of(prompts.with_suffix(".parquet")))
     off: dict[str, Any] = {"duplicates": {"near": False, "threshold": None, "decontamination": None}}
     assert "contaminated" not in counts(run_mix(tmp_path, [a, b], prompts, **off))["removed"]
+
+
+@pytest.mark.parametrize("decontamination", [None, 0.5])
+def test_a_question_of_your_own_is_not_trained_on(decontamination: float | None, tmp_path: Path) -> None:
+    rows = prose(100, 11)
+    free = [i for i, r in enumerate(rows) if not is_held_out(question_id(r["prompt"]), 0.05)]
+    asked, inside, short = rows[free[0]]["prompt"], " ".join(f"exam{i}" for i in range(12)), "Why <eos> so?"
+    rows[free[1]] = {**rows[free[1]], "response": f"<think>I was told: {inside}</think> so"}
+    rows[free[2]] = {**rows[free[2]], "prompt": short.replace("Why", "WHY")}
+    exam = [
+        {"id": "one", "question": asked.upper()},
+        {"id": "two", "question": inside},
+        {"id": "three", "question": short},
+    ]
+    jsonl(tmp_path / "exam.jsonl", exam)
+    a = standardized(tmp_path, "a", rows)
+    how = {"near": False, "threshold": None, "decontamination": decontamination}
+    given = {"questions": {"exam": str(tmp_path / "exam.jsonl")}, "duplicates": how}
+    manifest = run_mix(tmp_path, [a], held(tmp_path, [a]), **given)
+    found = {o["source_row"]: (o["reason"], o["duplicate_of"]) for o in removed(manifest)}
+    wanted = {free[0]: ("own_question", "exam:one"), free[2]: ("own_question", "exam:three")}
+    if decontamination:
+        wanted[free[1]] = ("contaminated", "exam:two")
+    assert {place: why for place, why in found.items() if why[0] != "held_out"} == wanted
+    proof = json.loads(manifest.with_name("disjoint.json").read_text())["own_questions"]
+    assert (proof["size"], proof["shared"]) == (3, 0)
+    assert len(train(manifest)) == len(rows) - len(found)
+
+
+def test_a_file_of_questions_that_is_none_stops_the_mix(tmp_path: Path) -> None:
+    a = standardized(tmp_path, "a", prose(100, 12))
+    with pytest.raises(Failed, match="gone.jsonl: no such file"):
+        run_mix(tmp_path, [a], held(tmp_path, [a]), questions={"exam": str(tmp_path / "gone.jsonl")})

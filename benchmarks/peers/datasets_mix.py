@@ -14,13 +14,13 @@ disable_progress_bars()
 seen: set[tuple[str, str]] = set()
 
 
-def new(row):
-    key = (row["question_id"], row["answer"])
-    if key in seen or is_held_out(row["question_id"], share):
+def new(q, a):
+    key = (q, a)
+    if key in seen or is_held_out(q, share):
         return False
     seen.add(key)
     return True
 
 
 parts = [load_dataset("parquet", data_files=p, split="train", cache_dir=cache) for p in paths]
-concatenate_datasets(parts).filter(new).shuffle(seed=42).to_parquet(target)
+concatenate_datasets(parts).filter(new, input_columns=["question_id", "answer"]).shuffle(seed=42).to_parquet(target)

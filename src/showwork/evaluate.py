@@ -41,8 +41,7 @@ from showwork.learn.trained import trained_params
 from showwork.model.config import GemmaConfig
 from showwork.model.decode import unstack
 from showwork.model.params import read_config
-from showwork.records.neutralize import neutralize
-from showwork.records.questions import read_questions
+from showwork.records.questions import all_questions
 from showwork.tokens.base import base_folder
 from showwork.tokens.fitting import joined, shortened
 from showwork.tokens.packing import DTYPES, PackedArrays, best_fit_decreasing, pack
@@ -140,13 +139,12 @@ def own_questions(files: Mapping[str, str]) -> list[Row]:
         {
             "prompt_id": question.id,
             "source": name,
-            "question": neutralize(question.question)[0],
+            "question": question.question,
             "answer": question.answers[0] if question.answers else "",
             "answers": list(question.answers),
             "tags": list(question.tags),
         }
-        for name, path in sorted(files.items())
-        for question in read_questions(Path(path))
+        for name, question in all_questions(files)
     ]
 
 

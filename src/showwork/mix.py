@@ -1,6 +1,7 @@
 """Joins one session's samples: no duplicates, nothing held out, nothing an earlier session saw, shuffled by a seed.
 
-Takes:  the records of the session's samples, the mixes of the sessions before it, the held-out prompts.
+Takes:  the records of the session's samples, the mixes of the sessions before it, the held-out prompts, the user's own questions
+        (evaluate.questions).
 Leaves: results/mix/<session>/train.parquet (the records in training order), removed.parquet (every other record, why, and what it
         repeats), disjoint.json (the certificate, from the written file), manifest.json with the provenance tree.
 
@@ -8,8 +9,8 @@ Leaves: results/mix/<session>/train.parquet (the records in training order), rem
         --heldout results/heldout/prompts.json --train … --removed … --disjoint … --manifest …
 
 Records in = train + removed. Equal records, and equal questions with equal answers, are duplicates always; near duplicates by
-MinHash and exact Jaccard (records/duplicates.py) above the threshold; a record that holds a good part of an evaluation question
-is contaminated (records/contamination.py). The order is that of a hash of seed and record id.
+MinHash and exact Jaccard (records/duplicates.py) above the threshold; a record that holds a good part of an evaluation question,
+the user's own among them, is contaminated (records/contamination.py). The order is that of a hash of seed and record id.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,14 @@ from showwork.foundation.manifest import read_checked, read_manifest, write_mani
 from showwork.foundation.overlap import Behind, ahead
 from showwork.foundation.schema import RECORD
 from showwork.foundation.stage import Say, run_stage
-from showwork.foundation.tables import ParquetSink, read_rows
+from showwork.foundation.tables import ParquetSink, read_rows, text_views
 from showwork.records import tree
 from showwork.records.certificate import KINDS, certificate
 from showwork.records.contamination import Contamination
-from showwork.records.ids import order_keys
+from showwork.records.ids import order_keys, question_id
 from showwork.records.keeping import Earlier, Exact
 from showwork.records.near import NearSearch, texts_of
+from showwork.records.questions import all_questions
 from showwork.records.shuffle import Shuffle
 from showwork.records.words import hashed
 
@@ -47,8 +50,8 @@ REMOVED = pa.schema(
         ("similarity", pa.float64()),
     ]
 )  # fmt: skip
-"""One record that is not trained on. `duplicate_of` is the id of the record that it repeats, or of the prompt whose question it
-holds, "" where there is none; `similarity` is the Jaccard similarity, or the share of the question that it holds."""
+"""One record that is not trained on. `duplicate_of` is the id of the record that it repeats, of the prompt whose question it
+holds, or `<file>:<id>` of such a question of the user's own; "" where there is none; `similarity` is the Jaccard similarity, or the share of the question that it holds."""
 
 BATCH_ROWS = 500
 """Records looked at a time: more is no faster and holds more texts in memory."""
@@ -77,11 +80,15 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     """Join, remove, shuffle, certify."""
     allow(settings, say)
     samples = {m["name"]: (m, path) for path in args.records for m in [read_manifest(path)]}
-    files = {name: read_checked(path, "records") for name, (_, path) in samples.items()}
+    with ThreadPoolExecutor(2) as pool:  # hashing lets go of the interpreter
+        checked = pool.map(lambda path: read_checked(path, "records"), (path for _, path in samples.values()))
+        files = dict(zip(samples, checked, strict=True))
     prompts = read_checked(args.heldout, "prompts")
     before = {read_manifest(path)["name"]: read_checked(path, "train") for path in args.earlier}
-    rules = _rules(settings["share"], prompts, before)
-    looks = Looks(settings["duplicates"], prompts, before)
+    own = [(f"{name}:{q.id}", q.question) for name, q in all_questions(settings.get("questions", {}))]
+    own_ids = {question_id(question): name for name, question in reversed(own)}
+    rules = _rules(settings["share"], prompts, before, own_ids)
+    looks = Looks(settings["duplicates"], prompts, before, own)
     removed: dict[str, Counter[str]] = defaultdict(Counter)
     total, looked_at = sum(m["counts"]["records"] for m, _ in samples.values()), 0
     with (
@@ -92,10 +99,9 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
         with Behind(depth=1) as later:
             for name, file in files.items():
                 for batch in ahead(read_rows(file, batch_rows=BATCH_ROWS), depth=2):
-                    kept = _exactly_new(name, batch, rules, out, removed[name])
-                    new = batch.take(pa.array(kept))
-                    looks.add(name, file, new)
-                    later(shuffle.add, batch, kept, order_keys(settings["seed"], new.column("record_id").to_pylist()))
+                    kept, ids = _exactly_new(name, batch, rules, out, removed[name])
+                    looks.add(name, file, batch, kept)
+                    later(shuffle.add, batch, kept, order_keys(settings["seed"], ids))
                     say.progress(looked_at := looked_at + batch.num_rows, total, "records looked at")
         found = looks.found()
         with Behind(depth=1) as later:
@@ -109,7 +115,7 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
             )
     reasons = sum(removed.values(), Counter())
     branches = {name: tree.branch(m, removed[name]) for name, (m, _) in samples.items()}
-    _certify(args, settings, before, prompts, reasons)
+    _certify(args, settings, before, prompts, reasons, own_ids)
     drawn = tree.lines(settings["name"], branches)
     write_manifest(
         args.manifest,
@@ -133,22 +139,26 @@ class Looks:
     Words are hashed once for both. A contaminated record is gone, so nothing is removed as a repeat of it.
     """
 
-    def __init__(self, asked: Settings, prompts: Path, before: dict[str, Path]) -> None:
+    def __init__(
+        self, asked: Settings, prompts: Path, before: dict[str, Path], own: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """`own` are the user's own questions: (name, question)."""
         self._samples: dict[str, str] = {}
         self._near = NearSearch(asked["threshold"]) if asked["near"] else None
         self._contamination = None
         if asked["decontamination"] is not None:
             asked_of_all = zip(_column(prompts, "record_id"), _column(prompts, "question"), strict=True)
-            self._contamination = Contamination(asked["decontamination"], asked_of_all)
+            self._contamination = Contamination(asked["decontamination"], [*asked_of_all, *own])
         if self._near:
             self._near.refer("near_held_out", prompts)
             for file in before.values():
                 self._near.refer("near_earlier", file)
 
-    def add(self, sample: str, file: Path, batch: pa.RecordBatch) -> None:
-        """Look at records of a sample, which lie in `file`."""
+    def add(self, sample: str, file: Path, batch: pa.RecordBatch, rows: np.ndarray) -> None:
+        """Look at the records of a sample that stand at `rows` of a batch; they lie in `file`."""
         if not (self._near or self._contamination):
             return
+        batch = batch.take(pa.array(rows))
         for start in range(0, batch.num_rows, AT_ONCE):
             part = batch.slice(start, AT_ONCE)
             ids, words = part.column("record_id").to_pylist(), hashed(texts_of(part))
@@ -186,20 +196,20 @@ def allow(settings: Settings, say: Say) -> None:
             say(f"note on the licence of {source} ({entry['license']}): {entry['note']}")
 
 
-def _rules(share: float, prompts: Path, before: dict[str, Path]) -> Exact:
+def _rules(share: float, prompts: Path, before: dict[str, Path], own: dict[str, str]) -> Exact:
     earlier = Earlier()
     for file in before.values():
         for batch in read_rows(file, ["row_id", "record_id", "question_id"], batch_rows=10_000):
             earlier.add(*(column.to_pylist() for column in batch.columns))
-    return Exact(share, _column(prompts, "prompt_id"), earlier)
+    return Exact(share, _column(prompts, "prompt_id"), earlier, own)
 
 
 def _exactly_new(
     sample: str, batch: pa.RecordBatch, rules: Exact, out: ParquetSink, removed: Counter[str]
-) -> np.ndarray:
-    """int64[n]: the places of the records that no exact rule removes; the others are written to `out`."""
-    ids = [batch.column(name).to_pylist() for name in ("record_id", "question_id", "row_id", "answer")]
-    verdicts = rules(*ids)
+) -> tuple[np.ndarray, list[str]]:
+    """int64[n] places and the ids of the records that no exact rule removes; the others are written to `out`."""
+    names, questions, row_ids = (batch.column(name).to_pylist() for name in ("record_id", "question_id", "row_id"))
+    verdicts = rules(names, questions, row_ids, text_views(batch.column("answer")))
     gone = [i for i, (reason, _) in enumerate(verdicts) if reason]
     if gone:
         rows = batch.select(IDS).take(pa.array(gone, pa.int64())).to_pylist()
@@ -210,7 +220,8 @@ def _exactly_new(
             ]
         )
         removed.update(verdicts[i][0] for i in gone)
-    return np.array([i for i, (reason, _) in enumerate(verdicts) if not reason], np.int64)
+    kept = [i for i, (reason, _) in enumerate(verdicts) if not reason]
+    return np.array(kept, np.int64), [names[i] for i in kept]
 
 
 def _without(
@@ -230,7 +241,12 @@ def _without(
 
 
 def _certify(
-    args: argparse.Namespace, settings: Settings, before: dict[str, Path], prompts: Path, reasons: Counter[str]
+    args: argparse.Namespace,
+    settings: Settings,
+    before: dict[str, Path],
+    prompts: Path,
+    reasons: Counter[str],
+    own: Iterable[str],
 ) -> None:
     """Write the certificate from what the files hold."""
     proof = certificate(
@@ -240,6 +256,7 @@ def _certify(
         set(_column(prompts, "prompt_id")),
         settings["share"],
         reasons,
+        own,
     )
     write_json(args.disjoint, proof)
 

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from showwork.foundation.crew import Crew, Pieces
+from showwork.foundation.crew import Crew, Made, Piece
 from showwork.foundation.manifest import read_checked, read_manifest, write_manifest
 from showwork.foundation.overlap import Behind, ahead
 from showwork.foundation.schema import RECORD, REJECTED
@@ -35,8 +34,8 @@ from showwork.records.tally import Tally
 
 BATCH_ROWS = 250
 """Rows judged at a time: more is no faster and holds more texts in memory."""
-SEVERAL_BYTES = 64 << 20
-"""Samples from this size on are judged in several processes; starting these takes as long as judging 5,000 rows."""
+SEVERAL_BYTES = 24 << 20
+"""Samples whose file is of this size or larger are judged in several processes; starting these takes as long as judging 5,000 rows."""
 MEASURED = 1000
 """Records, about, on which the prose filter is measured."""
 Settings = dict[str, Any]
@@ -55,7 +54,6 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     """Judge every row; write records and rejected rows; fail when too few are left."""
     sample = read_manifest(args.sample)
     filters = {} if _drawn(sample, settings) else settings["filters"]
-    rows = read_checked(args.sample, "rows")
     total, done = sample["counts"]["taken"], 0
     measured = 0.0 if settings["filters"].get("prose") else MEASURED / max(total, MEASURED)
     tally = _tally(settings, filters, measured)
@@ -65,14 +63,19 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
             f"standardize {settings['name']!r}: source {settings['source']!r} has no column {missing[0]!r}, which its format "
             f"reads; it has {', '.join(sample['columns'])}; say in sources.{settings['source']}.columns which of these it is"
         )
-    several = args.threads if _unpacked_bytes(rows) >= SEVERAL_BYTES else 1
-    crew = Crew(judged, several, rows=rows, settings=settings, filters=filters, measured=measured)
+    file = sample["files"]["rows"]
+    several = args.threads if file["bytes"] >= SEVERAL_BYTES else 1
+    rows = args.sample.parent / file["name"]
     with (
+        Crew(judged, several, rows=rows, settings=settings, filters=filters, measured=measured) as crew,
         ParquetSink(args.records, RECORD) as records,
         ParquetSink(args.rejected, REJECTED) as rejected,
         Behind(depth=1) as later,
     ):
-        for good, bad in crew:
+        read_checked(
+            args.sample, "rows"
+        )  # while the other processes start; they open it when they are asked for a part
+        for good, bad in crew.pieces(pq.read_metadata(rows).num_row_groups):
             later(records.write, good)
             later(rejected.write, bad)
             done += good.num_rows + bad.num_rows
@@ -101,20 +104,17 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
     )
 
 
-def judged(
-    *, first: int, step: int, rows: Path, settings: Settings, filters: Settings, measured: float
-) -> tuple[Pieces, Callable[[], Any]]:
-    """(records, rejected rows) of each of the row groups first, first + step, …; and what was counted, at the end."""
+def judged(*, rows: Path, settings: Settings, filters: Settings, measured: float) -> Made:
+    """What makes the (records, rejected rows) of one row group; and what tells what was counted, at the end."""
     tally = _tally(settings, filters, measured)
-    groups = range(first, pq.read_metadata(rows).num_row_groups, step)
 
-    def pieces() -> Pieces:
-        for group in groups:
-            made = [tally.add(batch) for batch in ahead(read_rows(rows, batch_rows=BATCH_ROWS, row_groups=[group]), 1)]
-            if made:
-                yield [pa.Table.from_batches(batches) for batches in zip(*made, strict=True)]
+    def piece(group: int) -> Piece:
+        made = [tally.add(batch) for batch in ahead(read_rows(rows, batch_rows=BATCH_ROWS, row_groups=[group]), 1)]
+        return [
+            pa.Table.from_batches([pair[i] for pair in made], schema) for i, schema in enumerate((RECORD, REJECTED))
+        ]
 
-    return pieces(), tally.state
+    return piece, tally.state
 
 
 def _tally(settings: Settings, filters: Settings, measured: float) -> Tally:
@@ -127,11 +127,6 @@ def _drawn(sample: dict[str, Any], settings: Settings) -> bool:
     return sample["settings"]["method"] in {"random", "reservoir"} and all(
         sample["settings"].get(key) == settings.get(key) for key in ("format", "columns", "filters")
     )
-
-
-def _unpacked_bytes(rows: Path) -> int:
-    footer = pq.read_metadata(rows)
-    return sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
 
 
 def _enough(settings: Settings, tally: Tally) -> None:

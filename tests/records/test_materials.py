@@ -21,7 +21,7 @@ from showwork.records.lengths import percentiles
 from showwork.records.shuffle import Shuffle
 from showwork.records.split import is_held_out
 
-SCHEMA = pa.schema([("name", pa.large_string())])
+SCHEMA = pa.schema([("text", pa.large_string()), ("name", pa.string()), ("empty", pa.large_string())])
 
 
 @pytest.mark.parametrize("name", [m.name for m in pkgutil.iter_modules(showwork.records.__path__)])
@@ -60,12 +60,26 @@ def test_shuffling_orders_by_key_whatever_the_buckets(
     keys[10] = keys[11]
     with Shuffle(tmp_path, SCHEMA, 20_000) as s:
         for i in range(0, 500, 70):
-            batch = pa.RecordBatch.from_pylist([{"name": n} for n in ["left out", *names[i : i + 70]]], schema=SCHEMA)
-            s.add(batch, np.arange(1, batch.num_rows), keys[i : i + 70])
-        found = [name for table in s.tables() for name in table.column("name").to_pylist()]
+            rows = [{"name": n, "text": f"é {n} " * (i % 3), "empty": ""} for n in ["left out", *names[i : i + 70]]]
+            s.add(pa.RecordBatch.from_pylist(rows, schema=SCHEMA), np.arange(1, len(rows)), keys[i : i + 70])
+        found = [row for table in s.tables() for row in table.to_pylist()]
         assert s.rows == 500
-    assert found == [names[i] for i in np.argsort(keys, kind="stable")]
+    order = np.argsort(keys, kind="stable").tolist()
+    assert found == [{"name": names[i], "text": f"é {names[i]} " * (i // 70 * 70 % 3), "empty": ""} for i in order]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_text_that_is_null_is_no_empty_text(tmp_path: Path) -> None:
+    batch = pa.RecordBatch.from_pylist([{"name": "a", "text": None, "empty": ""}], schema=SCHEMA)
+    with pytest.raises(ValueError, match="1 nulls, expected none"), Shuffle(tmp_path, SCHEMA, 1) as s:
+        s.add(batch, np.arange(1), np.zeros(1, np.uint64))
+
+
+def test_texts_that_are_all_empty_are_shuffled_too(tmp_path: Path) -> None:
+    batch = pa.RecordBatch.from_pylist([{"name": n, "text": "", "empty": ""} for n in "ab"], schema=SCHEMA)
+    with Shuffle(tmp_path, SCHEMA, 1) as s:
+        s.add(batch, np.arange(2), np.array([2, 1], np.uint64))
+        assert [t.column("name").to_pylist() for t in s.tables()] == [["b", "a"]]
 
 
 def test_percentiles_are_lengths_of_real_rows() -> None:

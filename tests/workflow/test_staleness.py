@@ -145,7 +145,7 @@ CASES: dict[str, tuple[Callable[[Path], Any], set[Job]]] = {
     "a threshold of the verdict": (config(lambda c: c["verdict"].update(looping=0.05)), VERDICTS | REPORTS),
     "the user's own questions edited": (
         lambda repo: (repo / "exam.jsonl").write_text('{"question": "Who?"}\n'),
-        {("evaluate", "base")} | {("evaluate", s) for s in SESSIONS} | VERDICTS | REPORTS,
+        {("evaluate", "base")} | after("mix", *SESSIONS),
     ),
     "the user's own questions touched": (touch("exam.jsonl"), set()),
     "a judge": (

@@ -1,4 +1,5 @@
-# Takes:  a session's standardized samples, the mixes of the sessions before it, the held-out questions.
+# Takes:  a session's standardized samples, the mixes of the sessions before it, the held-out questions; the user's own
+#         questions, whose files are read by content (params.questions).
 # Leaves: results/mix/<session>/: the shuffled records without duplicates, what was removed and why, and the certificate
 #         that no row is shared with an earlier session or with the held-out questions. results/publish/<name>/ to upload.
 rule mix:
@@ -33,6 +34,7 @@ rule mix:
     params:
         settings=settings("mix", "session"),
         code=code("mix"),
+        questions=questions_content(),
         earlier=lambda wildcards, input: (
             f"--earlier {' '.join(input.earlier)}" if input.earlier else ""
         ),

@@ -25,6 +25,7 @@ from typing import Any
 
 import xxhash
 
+from showwork.foundation.nesting import loads
 from showwork.foundation.overlap import Behind
 
 FLUSH_BYTES = 32 << 20
@@ -154,7 +155,7 @@ def read_json(path: Path | str) -> Any:
             f"{path}: no such file; an earlier stage should have left it, run the same command again"
         )
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return loads(path.read_text(encoding="utf-8"))
     except ValueError as e:
         raise ValueError(
             f"{path}: expected JSON, got something else ({e}); delete it and run the same command again"

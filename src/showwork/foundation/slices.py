@@ -155,8 +155,8 @@ def _licenses(config: Config, samples: list[str]) -> Config:
 
 
 def mix(config: Config, session: str) -> Config:
-    """How a session's samples are joined."""
-    samples = config["sessions"][session]["samples"]
+    """How a session's samples are joined; the user's own questions where there are any, which it must not hold."""
+    samples, questions = config["sessions"][session]["samples"], config["evaluate"]["questions"]
     return {
         "name": session,
         "seed": config["seed"],
@@ -169,6 +169,7 @@ def mix(config: Config, session: str) -> Config:
             "threshold": config["mix"]["threshold"],
             "decontamination": config["mix"]["decontamination"],
         },
+        **({"questions": questions} if questions else {}),
     }
 
 

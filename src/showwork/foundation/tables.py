@@ -8,7 +8,11 @@ Leaves: zstd parquet, written whole or not at all, and a logical digest of the v
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from showwork.foundation import stitched
 from showwork.foundation.files import HashingFile, Written, atomic
 from showwork.foundation.overlap import Behind
 
@@ -26,6 +31,9 @@ COMPRESSION_LEVEL = 1
 
 ROW_GROUP_ROWS = 500
 """4 MB of long answers. With twice as many rows a slice took as long and 30 MB more memory."""
+
+ENCODERS = 2
+"""Row groups encoded at a time, where there are as many cores; more wait for the disk and hold memory."""
 
 FEW_VALUES = frozenset({"source", "sample", "reason", "mode", "stop_reason"})
 """Columns that repeat a few values and gain by a dictionary; texts and ids only lose by one."""
@@ -84,10 +92,27 @@ def _shape_and_content(array: pa.Array) -> tuple[bytes, Any]:
     return np.array([len(p) for p in parts], "<i8").tobytes(), b"".join(parts)
 
 
+def text_views(texts: pa.Array) -> list[memoryview]:
+    """The UTF-8 bytes of each text of an array, where they lie.
+
+    Raises: ValueError when one is null.
+    """
+    if texts.null_count:
+        raise ValueError(f"a column of {len(texts):,} texts holds {texts.null_count:,} nulls, expected none")
+    texts = texts.cast(pa.large_string())
+    _, ends, content = texts.buffers()
+    if not len(texts) or content is None:
+        return [memoryview(b"")] * len(texts)
+    data = memoryview(content)
+    places = np.frombuffer(ends, np.int64)[texts.offset : texts.offset + len(texts) + 1].tolist()
+    return [data[start:stop] for start, stop in itertools.pairwise(places)]
+
+
 class ParquetSink:
     """A parquet file in the making: `with ParquetSink(path, schema) as sink: sink.write(rows)`.
 
     Nothing stands under `path` until the block ends without an error. `digest`, `rows` and `file` are final after it.
+    Row groups are encoded in as many threads as there are cores, two at most; the file's bytes are those of one writer.
     """
 
     def __init__(self, path: Path | str, schema: pa.Schema, *, row_group_rows: int = ROW_GROUP_ROWS) -> None:
@@ -101,25 +126,30 @@ class ParquetSink:
         self._pending_rows = 0
         self._logical = LogicalDigest()
         self._stack = contextlib.ExitStack()
+        self._encoders = min(ENCODERS, len(os.sched_getaffinity(0)))
+        self._encoding: deque[Future[stitched.Encoded]] = deque()
+        self._groups: list[stitched.Fields] = []
 
     def __enter__(self) -> ParquetSink:
         with contextlib.ExitStack() as stack:
             part = stack.enter_context(atomic(self.path))
             self._bytes = stack.enter_context(HashingFile(part))
             self._beside = stack.enter_context(Behind(depth=2))
-            self._writer = stack.enter_context(
-                pq.ParquetWriter(
-                    self._bytes,
-                    self.schema,
-                    compression="zstd",
-                    compression_level=COMPRESSION_LEVEL,
-                    use_dictionary=[name for name in self.schema.names if name in FEW_VALUES],
-                    write_statistics=[f.name for f in self.schema if not pa.types.is_large_string(f.type)],
-                    store_schema=False,
-                )
-            )
+            self._pool = stack.enter_context(ThreadPoolExecutor(self._encoders))
+            self._bytes.write(stitched.MAGIC)
             self._stack = stack.pop_all()
         return self
+
+    def _writer(self, sink: pa.NativeFile) -> pq.ParquetWriter:
+        return pq.ParquetWriter(
+            sink,
+            self.schema,
+            compression="zstd",
+            compression_level=COMPRESSION_LEVEL,
+            use_dictionary=[name for name in self.schema.names if name in FEW_VALUES],
+            write_statistics=[f.name for f in self.schema if not pa.types.is_large_string(f.type)],
+            store_schema=False,
+        )
 
     def write(self, rows: Sequence[dict[str, Any]] | pa.RecordBatch | pa.Table) -> None:
         """Append rows; they are cut into row groups of the same size however they arrive."""
@@ -143,16 +173,29 @@ class ParquetSink:
         group = table.slice(0, count)
         if any(column.num_chunks > 1 for column in group.columns):
             group = group.combine_chunks()  # the writer cuts pages at the ends of chunks, wherever these came from
-        self._writer.write_table(group, row_group_size=self._row_group_rows)
+        self._encoding.append(self._pool.submit(stitched.encode, group, self._writer))
+        while len(self._encoding) > (self._encoders if self._encoders > 1 else 0):
+            self._append(self._encoding.popleft().result())
         rest = table.slice(count)
         self._pending, self._pending_rows = ([rest], rest.num_rows) if rest.num_rows else ([], 0)
+
+    def _append(self, group: stitched.Encoded) -> None:
+        self._groups.append(stitched.moved(group.entry, self._bytes.bytes - len(stitched.MAGIC), len(self._groups)))
+        self._bytes.write(group.body)
+
+    def _finish(self) -> None:
+        if self._pending_rows:
+            self._flush(self._pending_rows)
+        while self._encoding:
+            self._append(self._encoding.popleft().result())
+        self._bytes.write(stitched.footer(self._writer, self._groups))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self._pending_rows:
+        if kind is None:
             try:
-                self._flush(self._pending_rows)
+                self._finish()
             except BaseException as e:
                 self._stack.__exit__(type(e), e, e.__traceback__)
                 raise

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from showwork.foundation.files import canonical, read_json, write_json
+from showwork.foundation.nesting import loads
 from showwork.sources.patience import Patience, Retryable, retry_after_s
 
 AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
@@ -104,7 +105,7 @@ class Judge:
                 f"judge {self.url}: answers more than {MOST_BYTES:,} bytes where a chat completion was asked for; correct judge.url"
             )
         try:
-            found = json.loads(said)
+            found = loads(said)
             text, usage = found["choices"][0]["message"]["content"], found.get("usage") or {}
         except (ValueError, KeyError, IndexError, TypeError):
             raise Retryable(f"answers with something else than a chat completion ({said[:80]!r})") from None

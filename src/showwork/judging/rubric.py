@@ -12,6 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from showwork.foundation.nesting import loads
+
 RUBRIC = {
     "correctness": "5 the final answer says what the reference says; 3 partly; 1 it does not, or there is none",
     "reasoning": "5 every step is true and follows; 3 one step does not; 1 the steps do not lead to the answer",
@@ -45,7 +47,7 @@ def scores(reply: str) -> dict[str, Any]:
     if text.startswith("```") and text.endswith("```") and "\n" in text:
         text = text.split("\n", 1)[1].removesuffix("```")
     try:
-        found = json.loads(text)
+        found = loads(text)
     except ValueError as problem:
         raise ValueError(f"the reply is not JSON ({problem})") from None
     if not isinstance(found, dict):

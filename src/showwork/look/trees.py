@@ -21,6 +21,7 @@ from rich.tree import Tree
 from safetensors import safe_open
 
 from showwork.foundation.files import read_json
+from showwork.foundation.nesting import loads
 from showwork.look.tables import Tables
 from showwork.look.terminal import grid, harmless, written
 from showwork.look.view import Wanted
@@ -153,7 +154,7 @@ def _cell(value: Any) -> str:
 
 def _object(path: Path, number: int, text: str) -> dict[str, Any]:
     try:
-        line = json.loads(text)
+        line = loads(text)
     except ValueError as e:
         raise ValueError(f"{path}: line {number + 1:,} is no JSON ({e}); run the stage that wrote it again") from e
     if not isinstance(line, dict):

@@ -64,7 +64,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
         )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, got something else ({error}); fetch config.json again.") from None
 
 

@@ -83,7 +83,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
             raise ValueError(f"{path}: {size:,} bytes, wanted a whole safetensors file; fetch it again.")
         try:
             header = json.loads(file.read(length))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(f"{path}: its header is not JSON, wanted a safetensors file; fetch it again.") from None
     header.pop("__metadata__", None)
     found = {}

@@ -30,11 +30,14 @@ def certificate(
     prompts: set[str],
     share: float,
     removed: Mapping[str, int],
+    own: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The certificate of `session`. `train` and each of `earlier` map the KINDS to sets of ids.
+    """The certificate of `session`. `train` and each of `earlier` map the KINDS to sets of ids;
+    `own` are the ids of the user's own questions.
 
     Raises: ValueError when anything is shared.
     """
+    own = set(own)
     held = {q for q in train["question_id"] if is_held_out(q, share)}
     proof: dict[str, Any] = {
         "session": session,
@@ -51,7 +54,10 @@ def certificate(
             for name, ids in earlier.items()
         },
     }
+    if own:
+        proof["own_questions"] = {**id_set(own), "shared": len(train["question_id"] & own)}
     shared = [f"{proof['held_out']['shared_prompts']} held-out prompts"] if train["question_id"] & prompts else []
+    shared += [f"{len(train['question_id'] & own)} of your own questions"] if train["question_id"] & own else []
     shared += [f"{len(held)} questions below the held-out share"] if held else []
     shared += [
         f"{entry[kind]['shared']} of {kind} with {name}"

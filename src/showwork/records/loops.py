@@ -59,10 +59,11 @@ def _tail(text: str) -> str | None:
     end = len(text)
     if end < TAIL_COVERED:
         return None
-    before = text.rfind(text[-TAIL:], 0, end - 1)
-    period = end - TAIL - before
-    if before < 0 or period * TAIL_REPEATS > end:
+    # Further back than a unit that comes so often can be long, there is no need to look.
+    before = text.rfind(text[-TAIL:], max(0, end - TAIL - end // TAIL_REPEATS), end - 1)
+    if before < 0:
         return None
+    period = end - TAIL - before
     unit, repeats = text[-period:], 1
     while text.endswith(unit, 0, end - repeats * period):
         repeats += 1
@@ -82,16 +83,24 @@ def _suspicious(text: str) -> bool:
     if size < 4 * PROBE:
         return False
     near, find = min(REACH, max(size * FAR // (3 * PROBES), 4 * PROBE)), text.find
-    looks = [(size * i // PROBES, near if i % FAR else REACH) for i in range(PROBES)]
-    looks += [(size - back, back) for back in (150, 400, 1000) if size > back]
-    for start, reach in looks:
-        probe = text[start : start + PROBE]
-        again = find(probe, start + 1, start + reach)
-        if again >= 0:
-            around = (PROBE_COUNT + 1) * max(again - start, PROBE)
-            if text.count(probe, max(0, start - around), start + around) >= PROBE_COUNT and _WORD.search(probe):
+    for i in range(PROBES):
+        start = size * i // PROBES
+        again = find(text[start : start + PROBE], start + 1, start + (near if i % FAR else REACH))
+        if again >= 0 and _again_and_again(text, start, again):
+            return True
+    for back in (150, 400, 1000):
+        if (start := size - back) > 0:
+            again = find(text[start : start + PROBE], start + 1)
+            if again >= 0 and _again_and_again(text, start, again):
                 return True
     return False
+
+
+def _again_and_again(text: str, start: int, again: int) -> bool:
+    """Whether the piece at `start`, which also stands at `again`, is made of words and comes often about there."""
+    probe, around = text[start : start + PROBE], (PROBE_COUNT + 1) * max(again - start, PROBE)
+    often = text.count(probe, max(0, start - around), start + around) >= PROBE_COUNT
+    return often and _WORD.search(probe) is not None
 
 
 def _words(text: str) -> str | None:

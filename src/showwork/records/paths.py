@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from showwork.foundation.nesting import loads
 from showwork.records.parse import Rejected, shown
 
 Row = Mapping[str, str | None]
@@ -26,7 +27,7 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(-?[0-9]+)\]|\[\?([^\[\]]+)\]|\[([^\[\]=]+)
 REASONS = {
     "null": "a column or key that the format needs is null or absent",
     "not_text": "the place that the format names holds a number, list or object",
-    "bad_nested_json": "a column that the format looks into holds no JSON",
+    "bad_nested_json": "a column that the format looks into holds no JSON, or JSON nested more than 500 levels deep",
     "no_match": "no element of the list is the one that the path asks for",
     "several_turns": "more than one element of the list is the one that the path asks for",
 }
@@ -83,7 +84,7 @@ def _decoded(row: Row, column: str) -> Any:
     if value is None:
         return Rejected("null", column)
     try:
-        return json.loads(value)
+        return loads(value)
     except ValueError:
         return Rejected("bad_nested_json", shown(value))
 

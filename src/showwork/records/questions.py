@@ -12,12 +12,13 @@ question; either every line has one or none, and then a question is named by its
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from showwork.records.ids import question_id
+from showwork.records.neutralize import neutralize
 from showwork.sources.layouts.rows import Bad
 from showwork.sources.layouts.strict_json import parse
 
@@ -77,6 +78,16 @@ def read_questions(path: Path) -> list[Question]:
     if not found:
         raise ValueError(f"{path}: holds 0 questions, expected at least 1")
     return found
+
+
+def all_questions(files: Mapping[str, str]) -> Iterator[tuple[str, Question]]:
+    """(name of its file, question) of every file of `evaluate.questions`, by name; texts harmless, as those of every source.
+
+    Raises: as `read_questions`.
+    """
+    for name, path in sorted(files.items()):
+        for question in read_questions(Path(path)):
+            yield name, replace(question, question=neutralize(question.question)[0])
 
 
 def _question(row: Mapping[str, Any], where: str) -> Question:

@@ -10,7 +10,6 @@ manifest. Only http and https are followed, and never from https down to http.
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import re
 import string
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, urljoin, urlsplit
 
+from showwork.foundation.nesting import loads
 from showwork.sources.patience import Retryable, retry_after_s
 
 ENDPOINT = "https://huggingface.co"
@@ -229,7 +229,7 @@ def _parsed(answer: http.client.HTTPResponse, repo: Repo) -> Any:
     if (length := answer.headers.get("Content-Length")) and int(length) != len(data):
         raise Retryable(f"{len(data):,} of {int(length):,} bytes of the answer arrived")
     try:
-        return json.loads(data)
+        return loads(data)
     except ValueError as e:
         raise ValueError(f"{repo}: {urlsplit(answer.url).netloc} answers no JSON; is HF_ENDPOINT a hub?") from e
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from showwork.foundation.nesting import TOO_DEEP, too_deep
 from showwork.sources.layouts.rows import Bad, Columns, Row, as_text, bad
 
 
@@ -48,11 +49,13 @@ def parse(raw: bytes) -> dict[str, Any] | Bad:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as e:
         return bad("bad_utf8", f"byte 0x{raw[e.start]:02x} at {e.start}: {e.reason}", raw)
+    if too_deep(raw):
+        return bad("bad_json", TOO_DEEP, raw)
     try:
         found = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_finite)
     except _DuplicateKey as e:
         return bad("duplicate_key", str(e), raw)
-    except (ValueError, RecursionError) as e:
+    except ValueError as e:
         return bad("bad_json", str(e), raw)
     if not isinstance(found, dict):
         return bad("not_an_object", f"{type(found).__name__}: {text}", raw)
@@ -86,6 +89,8 @@ class RowDecoder:
         for quoted in self._quoted:
             if raw.count(quoted) > 1:
                 return self._exact(raw)
+        if not self._only and too_deep(raw):  # it may be in a column that nobody reads
+            return self._exact(raw)
         try:
             return dict(zip(self._columns, self._astuple(self._decode(raw)), strict=True))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
