@@ -25,7 +25,7 @@ from showwork.foundation.files import sha256_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
-NO_INFLUENCE = frozenset({"showwork.foundation.stage"})
+NO_INFLUENCE = frozenset({"showwork", "showwork.foundation.stage", "showwork.foundation.extras"})
 """Modules that stages import but that cannot change what they leave: how a stage talks."""
 
 
