@@ -6,7 +6,7 @@ PARITY := .parity-venv
 PEERS := .peers-venv
 TUNIX := .tunix-venv
 
-.PHONY: demo test parity peers absent lint campaign envs
+.PHONY: demo test parity peers absent lint campaign pictures envs
 
 # A tiny Gemma learns to show its work, in a folder of its own: nothing of a real run is touched.
 demo: $(VENV)/installed
@@ -55,6 +55,10 @@ $(VENV)/installed: pyproject.toml envs/constraints.txt
 $(VENV)/dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable ".[dev]"
 	@touch $@
+
+# The README's pictures, from a run of the demo; needs chromium and chromedriver.
+pictures: $(VENV)/dev
+	$(BIN)/python docs/pictures.py
 
 # The environments of `--sdm conda`, from pyproject.toml; tests/test_envs.py holds them equal.
 envs: $(VENV)/installed
