@@ -6,7 +6,7 @@ PARITY := .parity-venv
 PEERS := .peers-venv
 TUNIX := .tunix-venv
 
-.PHONY: demo test parity peers absent lint campaign pictures envs
+.PHONY: demo test parity peers absent lint campaign pictures versions envs
 
 # A tiny Gemma learns to show its work, in a folder of its own: nothing of a real run is touched.
 demo: $(VENV)/installed
@@ -43,7 +43,7 @@ campaign: $(VENV)/dev
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/grpo.py moves
 	$(BIN)/python benchmarks/recipes.py
-	$(BIN)/python -m pytest -m campaign tests/cluster tests/faults tests/test_train_together.py
+	$(BIN)/python -m pytest -m campaign tests/cluster tests/faults tests/test_train_together.py tests/test_envs.py
 
 # What a run needs: the package and the extras of training and of the pages.
 $(VENV)/installed: pyproject.toml envs/constraints.txt
@@ -59,6 +59,11 @@ $(VENV)/dev: $(VENV)/installed
 # The README's pictures, from a run of the demo; needs chromium and chromedriver.
 pictures: $(VENV)/dev
 	$(BIN)/python docs/pictures.py
+
+# All tests on each newer Python that the package says it runs on; python3.12 and python3.13 must be on the path.
+versions:
+	$(MAKE) test PYTHON=python3.12 VENV=.venv-3.12
+	$(MAKE) test PYTHON=python3.13 VENV=.venv-3.13
 
 # The environments of `--sdm conda`, from pyproject.toml; tests/test_envs.py holds them equal.
 envs: $(VENV)/installed

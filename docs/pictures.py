@@ -28,7 +28,7 @@ SETUP = ["session1", "--configfile", "workflow/recipes/demo.yaml", "--directory"
 COLUMNS, FIRST, LAST = 118, 17, 21
 """Characters of a line; lines shown of the beginning and of the end of the run."""
 NOISE = re.compile(r"^(\[|Finished jobid|Select jobs|Execute \d+ jobs|Complete log|host:|Building|Using shell|Provided|Rules claiming|"
-                   r"Job stats|job +count|-{5,}|\s*$|[a-z_0-9]+ +\d+$|Assuming|Note:)")  # fmt: skip
+                   r"Job stats|job +count|-{5,}|\s*$|[a-z_0-9]+ +\d+$|Assuming|Note:|Using workflow|Config file|Conda env|Elapsed)")  # fmt: skip
 """Lines of Snakemake that say when and in which file, not what."""
 
 
@@ -80,7 +80,7 @@ def watch(folder: Path) -> None:
 def shorten(said: str, folder: Path) -> list[Text]:
     """The lines that say something, as the terminal ended up showing them: the first, a gap, the last."""
     lines = []
-    for raw in said.replace(str(folder), "demo").replace("\r\n", "\n").split("\n"):
+    for raw in said.replace(str(folder), "demo").replace(f"{REPO}/", "").replace("\r\n", "\n").split("\n"):
         line = Text.from_ansi(raw.rsplit("\r", 1)[-1].replace("\x1b[K", ""))
         if not NOISE.match(line.plain):
             lines.append(line)
