@@ -9,6 +9,7 @@ Leaves: docs/pictures/run.svg, what the terminal showed of the run; watch.svg, `
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -39,7 +40,12 @@ def main(folder: Path) -> None:
     size = {"COLUMNS": "400", "LINES": "50", "TERM": "xterm-256color"}
     bin_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     run = subprocess.Popen(
-        command, cwd=REPO, stdin=subprocess.DEVNULL, stdout=end, stderr=end, env={**os.environ, **size, "PATH": bin_first}
+        command,
+        cwd=REPO,
+        stdin=subprocess.DEVNULL,
+        stdout=end,
+        stderr=end,
+        env={**os.environ, **size, "PATH": bin_first},
     )
     os.close(end)
     said, watched = b"", False
@@ -90,7 +96,7 @@ def shorten(said: str, folder: Path) -> list[Text]:
 
 def record(command: str, lines: list[Text], path: Path) -> None:
     """Draw lines as a terminal shows them, cut at its width. The fonts are the reader's own: no address in the picture."""
-    screen = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True, color_system="truecolor")
+    screen = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     screen.print(Text(f"$ {command}", "bold"))
     for line in lines:
         screen.print(line, no_wrap=True, overflow="ellipsis")

@@ -78,7 +78,9 @@ def test_every_make_target_is_there_and_says_what_it_would_run() -> None:
 
 
 def test_every_extra_that_is_installed_is_one_and_the_table_names_all() -> None:
-    named = {extra for words in commands("pip") for word in words for extra in re.findall(r"[\w]+", word.partition("[")[2])}
+    named = {
+        extra for words in commands("pip") for word in words for extra in re.findall(r"[\w]+", word.partition("[")[2])
+    }
     assert {"cuda", "tpu", "report", "cluster"} <= named <= set(PROJECT["optional-dependencies"])
     table = SAID.split("| extra | for |")[1].split("\n\n")[0]
     cells = re.findall(r"^\| (.*?) \|", table, re.MULTILINE)
@@ -107,7 +109,9 @@ def test_every_snakemake_command_plans(tmp_path: Path) -> None:
             assert f"snakemake {' '.join(words)}" in (REPO / overlays[0]).read_text()
         elif targets - {"sweep"} and (key := (overlays, frozenset(targets))) not in planned:
             planned.add(key)
-            assert plan(REPO, *targets, workdir=tmp_path, overlays=tuple(REPO / o for o in overlays)) or targets == {"lock"}
+            assert plan(REPO, *targets, workdir=tmp_path, overlays=tuple(REPO / o for o in overlays)) or targets == {
+                "lock"
+            }
     assert len(planned) >= 5
 
 
@@ -122,9 +126,7 @@ def test_every_flag_exists() -> None:
 def test_the_tree_is_that_of_git() -> None:
     files = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=True).stdout.split()
     top = {f.split("/")[0] + ("/" if "/" in f else "") for f in files}
-    shown, inner = (
-        re.findall(rf"^ {{{indent}}}(\S+)  ", TREE, re.MULTILINE) for indent in (4, 6)
-    )
+    shown, inner = (re.findall(rf"^ {{{indent}}}(\S+)  ", TREE, re.MULTILINE) for indent in (4, 6))
     assert {name.replace("src/showwork/", "src/") for name in shown if name.endswith("/")} == {
         name for name in top if name.endswith("/") and not name.startswith(".")
     }
@@ -193,6 +195,8 @@ def test_a_number_of_nowhere_is_found() -> None:
     assert list(numbers_of({"a": [1, {"b": 2.5}], "c": True, "d": "7"})) == [1.0, 2.5]
 
 
-@pytest.mark.parametrize("word", ["source", "sample", "record", "trace", "mix", "session", "example", "packed row", "stale"])
+@pytest.mark.parametrize(
+    "word", ["source", "sample", "record", "trace", "mix", "session", "example", "packed row", "stale"]
+)
 def test_the_words_are_explained(word: str) -> None:
     assert re.search(rf"^\| {word} \| \w", SAID.split("## Words")[1], re.MULTILINE)

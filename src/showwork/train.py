@@ -144,8 +144,11 @@ def open_packed(manifest: Path, folder: Path, settings: dict[str, Any]) -> Packe
 
 
 def identity_parts(args: argparse.Namespace, settings: dict[str, Any], made: Session) -> dict[str, Any]:
-    """What makes two runs the same run. How a step's rows are cut up, when checkpoints are taken and what is recomputed
-    are not among it: they do not change what is learned."""
+    """What makes two runs the same run.
+
+    How a step's rows are cut up, when checkpoints are taken and what is recomputed are not among it: they do not
+    change what is learned.
+    """
     free = ("batch_size", "gradient_accumulation", "checkpoint_every_steps", "remat")
     chosen = {key: value for key, value in settings["train"].items() if key not in free}
     rows = {name: read_manifest(args.pack)["files"][name]["sha256"] for name in DTYPES}
@@ -211,7 +214,10 @@ def run(
     heard: Callable[[], bool],
     say: Say,
 ) -> dict[str, Any]:
-    """From the newest valid checkpoint, or from the start, to the last step."""
+    """From the newest valid checkpoint, or from the start, to the last step.
+
+    Raises: StageExit when a signal ended it after a checkpoint; run again, it goes on.
+    """
     order = Order(len(packed), made.rows_per_step, rows, made.seed)
     here = environment(micro_rows=micro, remat=made.train["remat"], mesh=devices.kind)
     place = Resumable(home, here, say) if group.first else Elsewhere()

@@ -80,7 +80,10 @@ class Say:
             print(text, file=self._stderr, flush=True)
 
     def exit(self, code: int, text: str) -> None:
-        """End the stage now with exit status `code` and one sentence."""
+        """End the stage now with exit status `code` and one sentence.
+
+        Raises: StageExit, always.
+        """
         raise StageExit(code, text)
 
     def _close_line(self) -> None:

@@ -40,7 +40,7 @@ class Wanted:
     tokens: bool = True
 
     def of(self, selected: np.ndarray, usual: int) -> np.ndarray:
-        """Those of the selected row numbers that are to be shown: the next ones from `start`, or some at random by `seed`.
+        """Those of the row numbers [n] that are to be shown: the next ones from `start`, or some at random by `seed`.
 
         Raises: ValueError when `start` lies behind the last one.
         """
