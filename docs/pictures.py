@@ -66,7 +66,11 @@ def main(folder: Path) -> None:
         sys.exit(said.decode()[-2000:])
     if not watched:
         sys.exit("the training was over before `showwork watch` was asked; run it again")
-    record(" ".join(["snakemake", *command[3:-1], "demo"]), shorten(said.decode("utf-8", "replace"), folder), OUT / "run.svg")
+    record(
+        " ".join(["snakemake", *command[3:-1], "demo"]),
+        shorten(said.decode("utf-8", "replace"), folder),
+        OUT / "run.svg",
+    )
     screenshot(folder / "results/report/session1.html")
     for path in sorted(OUT.iterdir()):
         print(f"{path.relative_to(REPO)}: {path.stat().st_size:,} bytes")

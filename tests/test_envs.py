@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -205,6 +206,40 @@ def test_a_command_without_its_extra_says_one_sentence(
     assert said.startswith("showwork ask: jax is not installed; it comes with the extra train: pip install")
     assert said.count("\n") == 1
     assert missing_extra(ModuleNotFoundError("No module named 'q'", name="q")) is None
+
+
+CONDA = """#!/bin/sh
+case "$1" in
+ info) echo '{"conda_prefix": "/conda", "root_prefix": "/conda", "platform": "linux-64", "conda_version": "25.1.0"}';;
+ --version) echo "conda 25.1.0";;
+ config) echo '{"get": {"channel_priority": "strict"}}';;
+ *) echo "conda $*" >&2; exit 1;;
+esac
+"""
+"""As much of conda as Snakemake asks before it makes an environment; anything else fails."""
+
+
+def test_with_conda_a_dry_run_would_make_the_environments_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "conda").write_text(CONDA)
+    (tmp_path / "conda").chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "session1", "--sdm", "conda", "--directory", tmp_path / "run",
+         "--configfile", "workflow/recipes/demo.yaml"],
+        cwd=REPO, capture_output=True, text=True, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = re.findall(r"Conda environment \S*envs/(\w+)\.yaml will be created", done.stdout + done.stderr)
+    assert sorted(made) == ["data", "train"]
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", ["data", "train"])
+def test_what_pip_installs_into_each_conda_environment_resolves(name: str, tmp_path: Path) -> None:
+    (tmp_path / "pins.txt").write_text("\n".join(packages(name)))
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "-r", tmp_path / "pins.txt"],
+        check=True, timeout=600,
+    )  # fmt: skip
 
 
 @pytest.mark.campaign
