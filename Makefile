@@ -6,7 +6,7 @@ PARITY := .parity-venv
 PEERS := .peers-venv
 TUNIX := .tunix-venv
 
-.PHONY: demo test parity peers absent lint campaign
+.PHONY: demo test parity peers absent lint campaign pictures versions envs
 
 # A tiny Gemma learns to show its work, in a folder of its own: nothing of a real run is touched.
 demo: $(VENV)/installed
@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 	@echo
 	@echo "Open demo/results/report/session1.html in a browser."
 
-test: $(VENV)/installed
+test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Live comparison with transformers and peft, in an environment of their own. torch's ordinary build is large (several GB
@@ -29,7 +29,7 @@ peers: $(PEERS)/installed $(TUNIX)/installed
 # Compilers for devices that are not at hand (`showwork fits`): 1.2 GB, beside .venv and never in it.
 absent: .absent/installed
 
-lint: $(VENV)/installed
+lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -39,16 +39,35 @@ lint: $(VENV)/installed
 
 # The longer proofs: three training seeds of the demo, a session on rewards, every recipe's twin, results under benchmarks/results/; a real Slurm that
 # fails, seeded faults.
-campaign: $(VENV)/installed
+campaign: $(VENV)/dev
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/grpo.py moves
 	$(BIN)/python benchmarks/recipes.py
-	$(BIN)/python -m pytest -m campaign tests/cluster tests/faults tests/test_train_together.py
+	$(BIN)/python -m pytest -m campaign tests/cluster tests/faults tests/test_train_together.py tests/test_envs.py
 
+# What a run needs: the package and the extras of training and of the pages.
 $(VENV)/installed: pyproject.toml envs/constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable ".[dev,cluster]"
+	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable ".[train,report]"
 	@touch $@
+
+# Beside it what tests and checks need.
+$(VENV)/dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable ".[dev]"
+	@touch $@
+
+# The README's pictures, from a run of the demo; needs chromium and chromedriver.
+pictures: $(VENV)/dev
+	$(BIN)/python docs/pictures.py
+
+# All tests on each newer Python that the package says it runs on; python3.12 and python3.13 must be on the path.
+versions:
+	$(MAKE) test PYTHON=python3.12 VENV=.venv-3.12
+	$(MAKE) test PYTHON=python3.13 VENV=.venv-3.13
+
+# The environments of `--sdm conda`, from pyproject.toml; tests/test_envs.py holds them equal.
+envs: $(VENV)/installed
+	$(BIN)/python envs/generate.py
 
 $(PARITY)/installed: envs/parity.txt
 	$(PYTHON) -m venv $(PARITY)

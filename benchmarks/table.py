@@ -1,7 +1,7 @@
-"""The README's table of comparisons, from the results.
+"""The README's tables and sentences with measured numbers, from the results.
 
 Takes:  benchmarks/results/*.json.
-Leaves: the table on stdout; a test holds the README to it.
+Leaves: the blocks on stdout, an empty line between two; a test holds the README to each.
 
     python benchmarks/table.py
 """
@@ -93,5 +93,55 @@ def training() -> list[str]:
     return lines
 
 
+def demo() -> list[str]:
+    """What the demo costs and learns, a column for each seed."""
+    file, told = result("demo")
+    cost, seeds = told["cost"], told["seeds"]
+    base = next(iter(seeds.values()))
+    rows = (
+        ("strictly well-formed answers", f"{base['base_well_formed']:.1%}", [f"{s['well_formed']:.1%}" for s in seeds.values()]),
+        ("right answers", f"{base['base_direct_accuracy']:.1%} when asked directly", [f"{s['accuracy']:.1%}" for s in seeds.values()]),
+        ("probability of stopping at the true end", "", [f"{s['p_stop']:.3f}" for s in seeds.values()]),
+        ("looping answers", "", [f"{s['loop_rate']:.1%}" for s in seeds.values()]),
+    )  # fmt: skip
+    return [
+        f"`make demo` took {cost['wall_s']:.0f} seconds, {cost['cpu_s']:.0f} CPU seconds and {cost['peak_gb']:.1f} GB on "
+        f"{told['cpus']} cores (load {told['load']:.1f} before it began); what it learns:",
+        "",
+        f"| 300 held-out questions, greedy | base | {' | '.join(f'session 1, seed {seed}' for seed in seeds)} |",
+        f"|---|--:|{'--:|' * len(seeds)}",
+        *(f"| {what} | {before} | {' | '.join(after)} |" for what, before, after in rows),
+        "",
+        f"Measured by `make campaign` on {told['date']} at {told['commit'][:7]}: "
+        f"[`benchmarks/results/{file}`](benchmarks/results/{file}).",
+    ]
+
+
+def full_run() -> list[str]:
+    """Rows, tokens and hours of every session of the recipe, at most."""
+    file, told = result("full-run")
+    devices = list(told["peak_tflops"])
+    best, worst = told["shares"]
+    lines = [
+        f"| [training, at most](benchmarks/results/{file}) | source rows | tokens | {' | '.join(f'hours on one {d}' for d in devices)} |",
+        f"|---|--:|--:|{'--:|' * len(devices)}",
+    ]
+    for name, session in told["sessions"].items():
+        hours = " | ".join("{:.1f} to {:.1f}".format(*session["hours_at_most"][d]) for d in devices)
+        lines.append(f"| {name} | {session['rows']:,} | {session['tokens_at_most'] / 1e6:,.0f} million | {hours} |")
+    peaks = ", ".join(f"{peak} TFLOP/s ({device})" for device, peak in told["peak_tflops"].items())
+    return [
+        *lines,
+        "",
+        f"By formula and not measured: every source row taken to fill its {told['length']:,} tokens, and a step to reach {worst:.0%} to "
+        f"{best:.0%} of the data sheet's {peaks}.",
+    ]
+
+
+def blocks() -> list[str]:
+    """Each text that stands in the README as it is."""
+    return ["\n".join(made()) for made in (demo, full_run, races, detectors, training)]
+
+
 if __name__ == "__main__":
-    print("\n".join([*races(), "", *detectors(), "", *training()]))
+    print("\n\n".join(blocks()))

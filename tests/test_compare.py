@@ -5,48 +5,19 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from random import Random
 
 import pytest
-from finished_session import _evaluate, _train
+from finished_runs import INDEX, RUNS, SWEEP, finish_runs
 
 from showwork import index, sweep
 from showwork.foundation.files import read_json
-from showwork.foundation.manifest import write_manifest
 from showwork.foundation.stage import run_stage
-
-RUNS = ("rates_a", "rates_b")
-HOW = {
-    run: {"session": run, "values": {"learning_rate": rate, "seed": 1}}
-    for run, rate in zip(RUNS, (1e-5, 2e-5), strict=True)
-}
-SETTINGS = {"name": "rates", "session": "session1", "runs": HOW}
-
-
-def _verdict(path: Path, name: str, missed: list[str]) -> Path:
-    measure = {
-        "key": "looping",
-        "value": 0.1,
-        "low": 0.05,
-        "high": 0.2,
-        "wanted": 0.02,
-        "above": False,
-        "found": "missed" if missed else "met",
-    }
-    write_manifest(
-        path, stage="verdict", name=name, settings={}, inputs={}, files={}, counts={}, underperforms=bool(missed),
-        measures=[measure], missed=missed, fallback="quality_filter" if missed else "none", because="", also=[], command=None,
-    )  # fmt: skip
-    return path
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     results = tmp_path_factory.mktemp("compared") / "results"
-    found = [_evaluate(results / "evaluate" / name, name, name != "base", 24) for name in ("base", *RUNS)]
-    found += [_train(results / "train" / run, run, 10, Random(1)) for run in RUNS]
-    found += [_verdict(results / f"verdict/{run}.json", run, ["looping"] * (run == "rates_b")) for run in RUNS]
-    return results, found
+    return results, finish_runs(results)
 
 
 def test_the_table_of_a_sweep_holds_every_run_with_its_evaluation_and_a_paired_interval(
@@ -56,7 +27,7 @@ def test_the_table_of_a_sweep_holds_every_run_with_its_evaluation_and_a_paired_i
     table, page = results / "sweep/rates.json", results / "sweep/rates.html"
     argv = [
         "--settings",
-        json.dumps(SETTINGS),
+        json.dumps(SWEEP),
         "--inputs",
         *map(str, inputs),
         "--table",
@@ -82,8 +53,7 @@ def test_the_index_is_one_small_page_with_sessions_and_sweeps_that_asks_no_netwo
 ) -> None:
     results, inputs = finished
     page = results / "report/index.html"
-    settings = {"name": "index", "base": "b", "sessions": dict.fromkeys(RUNS, "base"), "sweeps": {"rates": SETTINGS}}
-    argv = ["--settings", json.dumps(settings), "--inputs", *map(str, inputs), "--page", str(page)]
+    argv = ["--settings", json.dumps(INDEX), "--inputs", *map(str, inputs), "--page", str(page)]
     assert run_stage(index.work, index.arguments, index.__doc__, argv) == 0
     text = page.read_text()
     markup = re.sub(r"<script[^>]*>.*?</script>", "", text, flags=re.DOTALL)
@@ -100,6 +70,6 @@ def test_a_run_without_an_evaluation_is_named(
 ) -> None:
     results, inputs = finished
     fewer = [path for path in inputs if "evaluate/rates_b" not in str(path)]
-    argv = ["--settings", json.dumps(SETTINGS), "--inputs", *map(str, fewer), "--table", str(results / "x.json")]
+    argv = ["--settings", json.dumps(SWEEP), "--inputs", *map(str, fewer), "--table", str(results / "x.json")]
     assert run_stage(sweep.work, sweep.arguments, sweep.__doc__, [*argv, "--page", str(results / "x.html")]) == 1
     assert "holds no manifest of evaluate 'rates_b'" in capsys.readouterr().err

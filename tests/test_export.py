@@ -218,5 +218,5 @@ def test_an_adapter_for_tunix_is_read_back_as_it_was_trained(here):
     assert certificate["formats"]["tunix"]["tunix"]["max_error"] < 1e-6
     assert "tunix/checkpoint/7/model_params/_METADATA" in certificate["files"]
     card = (here / "tunix/README.md").read_text()
-    assert "qwix.LoraProvider(module_path='.*q_einsum|.*kv_einsum|.*down_proj', rank=4, alpha=12.0)" in card
+    assert "qwix.LoraProvider(alpha=12.0, module_path='.*q_einsum|.*kv_einsum|.*down_proj', rank=4)" in card
     assert not (here / "peft").exists()

@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from showwork.foundation.extras import missing_extra
+
 COMMANDS = {
     "why": ("showwork.look.why", "say where a row of a source went, and why"),
     "inspect": ("showwork.look.inspect", "look at a file that a stage left"),
@@ -25,7 +27,10 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = parser_of(argv).parse_args(argv)
+    try:
+        args = parser_of(argv).parse_args(argv)
+    except ModuleNotFoundError as e:
+        return _missing(argv[0], e)
     # Where the terminal cannot show a character it is written as \uXXXX.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -38,8 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as e:
         print(f"showwork {args.command}: {' '.join(str(e).split())}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as e:
+        return _missing(args.command, e)
     except KeyboardInterrupt:
         return 130
+
+
+def _missing(command: str, error: ModuleNotFoundError) -> int:
+    sentence = missing_extra(error)
+    if sentence is None:
+        raise error
+    print(f"showwork {command}: {sentence}", file=sys.stderr)
+    return 1
 
 
 def parser_of(argv: Sequence[str]) -> argparse.ArgumentParser:

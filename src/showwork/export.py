@@ -210,7 +210,10 @@ def load_trained(manifest: Path, folder: Path, facts: dict[str, Any], rows: tupl
 
 
 def write_peft(out: Path, trained: Trained, settings: Settings, about: dict[str, Any]) -> None:
-    """adapter_model.safetensors and adapter_config.json, as `peft.PeftModel.from_pretrained` reads them."""
+    """adapter_model.safetensors and adapter_config.json, as `peft.PeftModel.from_pretrained` reads them.
+
+    Raises: ValueError when all weights were trained, so that there is no adapter.
+    """
     if trained.lora is None:
         raise ValueError(f"{about['name']}: it trained all weights and has no adapter; take peft out of export.formats")
     save_file(to_peft(trained.lora, trained.cfg), out / "adapter_model.safetensors", metadata={"format": "pt"})

@@ -117,7 +117,10 @@ def run(
     interrupted: Callable[[], bool],
     say: Say,
 ) -> dict[str, Any]:
-    """From the newest valid checkpoint, or from the start, to the last batch."""
+    """From the newest valid checkpoint, or from the start, to the last batch.
+
+    Raises: StageExit when a signal ended it after a checkpoint; run again, it goes on.
+    """
     updates, batches = how["updates_per_batch"], made.steps // how["updates_per_batch"]
     here = environment(micro_rows=made.rows_per_step, remat=made.train["remat"], slots=how["slots"])
     place = Resumable(home, here, say)
@@ -184,8 +187,11 @@ def run(
 
 
 def told_of(told: Sequence[dict[str, Any]], batch: Batch, *, with_reference: bool) -> dict[str, Any]:
-    """The numbers of a batch: loss, gradient and clip share of its last update, tokens of all its updates; entropy and distance
-    from the reference as they were when the rollouts were written."""
+    """The numbers of a batch, as the history has them.
+
+    Loss, gradient and clip share are those of its last update, tokens those of all its updates, entropy and distance
+    from the reference as they were when the rollouts were written.
+    """
     updates: list[dict[str, Any]] = jax.device_get(list(told))
     numbers = updates[-1] | {name: updates[0][name] for name in ("entropy", "kl")}
     if not with_reference:

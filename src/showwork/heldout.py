@@ -43,7 +43,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
-    """Choose the prompts and write them."""
+    """Choose the prompts and write them.
+
+    Raises: ValueError when fewer questions than `prompts` fall below the share.
+    """
     share, wanted, seed = settings["share"], settings["prompts"], settings["seed"]
     files = [read_checked(manifest, "records") for manifest in args.records]
     found: dict[str, str] = {}

@@ -77,7 +77,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
-    """Join, remove, shuffle, certify."""
+    """Join, remove, shuffle, certify.
+
+    Raises: ValueError when no record is left, or a source's licence is not allowed.
+    """
     allow(settings, say)
     samples = {m["name"]: (m, path) for path in args.records for m in [read_manifest(path)]}
     with ThreadPoolExecutor(2) as pool:  # hashing lets go of the interpreter
@@ -185,7 +188,10 @@ class Looks:
 
 
 def allow(settings: Settings, say: Say) -> None:
-    """Raise ValueError when a source's licence is not on the list; say what is noted beside a licence."""
+    """Say what is noted beside a licence.
+
+    Raises: ValueError when a source's licence is not on the list.
+    """
     for source, entry in settings["licenses"].items():
         if entry["license"] not in settings["allowed"]:
             raise ValueError(

@@ -195,7 +195,7 @@ def count(one: Fitted, source: dict[str, Any]) -> None:
 
 
 def totals(by_source: dict[str, dict[str, Any]], lengths: np.ndarray) -> dict[str, Any]:
-    """The counts of all sources, those of each, and percentiles of the tokens of an example."""
+    """The counts of all sources, those of each, and percentiles of `lengths` [n], the tokens of an example."""
     sums = ("records", "trimmed", "tokens", "loss_tokens", "tokens_cut", "control_strings_neutralized")
     found = {key: sum(source[key] for source in by_source.values()) for key in sums}
     kept, ordered = len(lengths), np.sort(lengths)

@@ -37,7 +37,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
-    """Put the folder together."""
+    """Put the folder together.
+
+    Raises: ValueError for a name that the hub or Kaggle would refuse.
+    """
     name = settings["publish"]
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{5,49}", name):
         raise ValueError(

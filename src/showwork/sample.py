@@ -52,7 +52,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
-    """Choose the rows, count them, write them."""
+    """Choose the rows, count them, write them.
+
+    Raises: ValueError when the source has a column named as one that is added; else what its reader and filters raise.
+    """
     download = read_manifest(args.download)
     source = open_blobs(download, settings)
     for name in set(OWN) & set(source.columns):
@@ -83,7 +86,10 @@ def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
 
 
 def open_blobs(download: dict[str, Any], settings: Settings) -> Source:
-    """The reader of a download's files; its `check` is called before anything gets its final name."""
+    """The reader of a download's files; its `check` is called before anything gets its final name.
+
+    Raises: ValueError when a column that the source declares is not there; else as `layouts.read`.
+    """
     held = [download["files"][name] for name in download.get("order") or sorted(download["files"])]
     source = open_source(
         settings["layout"],

@@ -51,7 +51,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def work(args: argparse.Namespace, settings: Settings, say: Say) -> None:
-    """Judge every row; write records and rejected rows; fail when too few are left."""
+    """Judge every row; write records and rejected rows; fail when too few are left.
+
+    Raises: ValueError when a column that the format reads is not there, or fewer than `min_kept` are left.
+    """
     sample = read_manifest(args.sample)
     filters = {} if _drawn(sample, settings) else settings["filters"]
     total, done = sample["counts"]["taken"], 0

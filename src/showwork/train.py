@@ -151,8 +151,11 @@ def open_packed(manifest: Path, folder: Path, settings: dict[str, Any]) -> Packe
 
 
 def identity_parts(args: argparse.Namespace, settings: dict[str, Any], made: Session) -> dict[str, Any]:
-    """What makes two runs the same run. How a step's rows are cut up, when checkpoints are taken, what is recomputed and whose
-    attention it is are not among it: they change what is learned by no more than rounding."""
+    """What makes two runs the same run.
+
+    How a step's rows are cut up, when checkpoints are taken, what is recomputed and whose attention it is are not among
+    it: they change what is learned by no more than rounding.
+    """
     free = ("batch_size", "gradient_accumulation", "checkpoint_every_steps", "remat", "attention")
     chosen = {key: value for key, value in settings["train"].items() if key not in free}
     rows = {name: read_manifest(args.pack)["files"][name]["sha256"] for name in DTYPES}
@@ -218,7 +221,10 @@ def run(
     heard: Callable[[], bool],
     say: Say,
 ) -> dict[str, Any]:
-    """From the newest valid checkpoint, or from the start, to the last step."""
+    """From the newest valid checkpoint, or from the start, to the last step.
+
+    Raises: StageExit when a signal ended it after a checkpoint; run again, it goes on.
+    """
     order = Order(len(packed), made.rows_per_step, rows, made.seed)
     here = environment(micro_rows=micro, remat=made.train["remat"], mesh=devices.kind, attention=name_of(made.attend))
     place = Resumable(home, here, say) if group.first else Elsewhere()

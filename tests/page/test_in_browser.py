@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, browser
+from finished_runs import INDEX, RUNS, finish_runs, judge_models
 from finished_session import HOSTILE, finish_session, settings
 
-from showwork import report
+from showwork import index, report
 from showwork.foundation.stage import run_stage
 
 # One process runs them all: a browser is dear to start.
@@ -26,6 +27,7 @@ TAB, ENTER = "\ue004", "\ue007"
 def page(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     inputs = finish_session(folder, num_prompts=NUM_PROMPTS, steps=30)
+    inputs += judge_models(folder / "results", ("base", "session1"), NUM_PROMPTS)
     argv = ["--settings", json.dumps(settings()), "--session", "session1", "--inputs", *map(str, inputs)]
     assert (
         run_stage(report.work, report.arguments, report.__doc__, [*argv, "--page", str(folder / "session1.html")]) == 0
@@ -192,3 +194,61 @@ def test_the_theme_changes_page_and_charts(shown):
     assert before[0] != after[0]
     assert before[1] != after[1]
     shown.run("document.querySelector('#theme').click()")
+
+
+def test_the_judges_scores_stand_beside_the_evaluation_as_text(shown):
+    table = "[...document.querySelectorAll('table')].find((t) => t.caption?.textContent.includes('a <judge>'))"
+    heads = shown.run(f"return [...{table}.tHead.rows[0].cells].map((c) => c.textContent.trim().split(/\\s/)[0])")
+    assert heads == ["Model", "Judged", "Correctness", "Reasoning", "Clarity"]
+    rows = shown.run(f"return [...{table}.tBodies[0].rows].map((r) => [...r.cells].map((c) => c.textContent.trim()))")
+    assert [row[0] for row in rows] == ["base", "session1"]
+    assert rows[0][1].startswith(f"{NUM_PROMPTS - 1}")
+    assert "1 unread" in rows[0][1]
+    base, after = (float(row[2].split()[0][:4]) for row in rows)
+    assert after == pytest.approx(base + 1, abs=0.011)
+    assert "+1.00 (+1.00 to +1.00)" in rows[1][2]
+    assert shown.run(f"return {table}.caption.textContent").count("cost") == 1
+
+
+@pytest.fixture(scope="module")
+def index_page(tmp_path_factory) -> Path:
+    results = tmp_path_factory.mktemp("index") / "results"
+    inputs = [*finish_runs(results), *judge_models(results, ("base", *RUNS))]
+    page = results / "report/index.html"
+    argv = ["--settings", json.dumps(INDEX), "--inputs", *map(str, inputs), "--page", str(page)]
+    assert run_stage(index.work, index.arguments, index.__doc__, argv) == 0
+    return page
+
+
+@pytest.mark.parametrize("width", [390, 820, 1280])
+def test_the_index_is_silent_drawn_and_no_wider_than_the_window(started, index_page, width):
+    started.requests(), started.logs()  # of the pages before
+    before = len(started.requests())
+    started.open(index_page, width=width)
+    try:
+        started.wait("document.documentElement.dataset.charts === 'drawn'")
+        assert started.run("return document.documentElement.scrollWidth") == width
+        charts = "[...document.querySelectorAll('.chart svg')]"
+        assert started.run(f"return {charts}.map((s) => s.querySelectorAll('path, rect').length > 3)") == [True] * 4
+        assert max(started.run(f"return {charts}.map((s) => s.getBoundingClientRect().width)")) <= width
+        assert started.logs() == []
+        assert len(started.requests()) == before == 0
+        shown = started.run("return [...document.querySelectorAll('main table')].every((t) => t.checkVisibility())")
+        assert shown
+        captions = started.run("return [...document.querySelectorAll('caption')].map((c) => c.textContent)")
+        assert sum("a <judge>" in caption for caption in captions) == 2
+    finally:
+        started.size(1280, 900)
+
+
+def test_a_heading_of_the_index_sorts_its_table(started, index_page):
+    started.open(index_page)
+    started.wait("document.documentElement.dataset.charts === 'drawn'")
+    first = "document.querySelector('main table')"
+    models = f"return [...{first}.tBodies[0].rows].map((r) => r.cells[0].firstChild.textContent.trim())"
+    click = f"{first}.querySelectorAll('thead th button')[0].click()"
+    started.run(click)
+    once = started.run(models)
+    started.run(click)
+    assert once == started.run(models)[::-1]
+    assert set(once) == {"base", *RUNS}

@@ -41,6 +41,7 @@ def test_packing_keeps_every_example_once_and_no_row_too_long(lengths):
 def test_packing_finds_the_same_bins_as_looking_at_every_bin(lengths):
     slow: list[list[int]] = []
     free: list[int] = []
+    when: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         fitting = [b for b in range(len(free)) if free[b] >= lengths[i]]
         if fitting:
@@ -50,7 +51,7 @@ def test_packing_finds_the_same_bins_as_looking_at_every_bin(lengths):
             chosen = len(free)
             slow.append([])
             free.append(30)
-            when = [*when, 0] if chosen else [0]
+            when.append(0)
         slow[chosen].append(i)
         free[chosen] -= lengths[i]
         when[chosen] = max(when) + 1

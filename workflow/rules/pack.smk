@@ -21,7 +21,7 @@ rule pack:
     priority: earlier_first
     localrule: DATA_LOCAL
     conda:
-        "../../envs/data.yaml"
+        "../../envs/train.yaml"
     threads: 64  # all that --cores gives: tokenizing is most of the work, and the bytes are the same at any number
     params:
         settings=settings("pack", "session"),

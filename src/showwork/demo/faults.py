@@ -44,6 +44,7 @@ def clean(puzzle: Puzzle, tags: tuple[str, str, str]) -> Cells:
 
 
 def looped(rng: Random, trace: str) -> str:
+    """The trace, then two sentences again and again."""
     return trace + f" {rng.choice(SECOND_LOOKS)} {rng.choice(SECOND_LOOKS)}" * 30
 
 

@@ -79,6 +79,7 @@ class Row:
 
     @property
     def defect(self) -> str | None:
+        """The defect that the row was given, or None."""
         return self.truth["defect"]
 
 
@@ -89,7 +90,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def work(args: argparse.Namespace, settings: dict[str, Any], say: Say) -> None:
-    """Make the rows, write them in their layouts, copy the base."""
+    """Make the rows, write them in their layouts, copy the base.
+
+    Raises: FileNotFoundError when the tiny base is not there.
+    """
     made = make_rows(settings["seed"], settings["rows"])
     writers = {"raiden": write_csv, "openo1": write_jsonl, "cot_collection": write_json_object, "glaive": write_parquet}
     files = [path for name in made for path in writers[name](args.folder / name, made[name])]

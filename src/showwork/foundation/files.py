@@ -114,6 +114,8 @@ def named(path: Path, *, instead_of: Path | None = None) -> Iterator[None]:
     """Give a full disk's OSError, which names no file, the name of what was being written.
 
     `instead_of` is a temporary name that nobody knows: its errors name `path` as well.
+
+    Raises: OSError, the one that came, with the name.
     """
     try:
         yield

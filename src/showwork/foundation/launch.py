@@ -56,8 +56,11 @@ def place_of(count: int) -> Place | None:
 
 
 def launch(module: str, arguments: Sequence[str], count: int, log: Path | None) -> int:
-    """Runs `python -m module arguments` as `count` processes; SIGTERM is handed on to them. The exit status of all: of the
-    one whose end was the cause, or 75 where one was lost, which is said and noted at the end of `log`."""
+    """Runs `python -m module arguments` as `count` processes; SIGTERM is handed on to them.
+
+    The exit status of all: of the one whose end was the cause, or 75 where one was lost, which is said and noted at
+    the end of `log`.
+    """
     command = [sys.executable, "-m", module, *arguments]
     if int(os.environ.get("SLURM_NTASKS", 1)) == count:
         cpus = os.environ.get("SLURM_CPUS_PER_TASK")

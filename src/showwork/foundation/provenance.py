@@ -25,7 +25,7 @@ from showwork.foundation.files import sha256_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
-NO_INFLUENCE = frozenset({"showwork.foundation.stage"})
+NO_INFLUENCE = frozenset({"showwork", "showwork.foundation.stage", "showwork.foundation.extras"})
 """Modules that stages import but that cannot change what they leave: how a stage talks."""
 
 
@@ -38,8 +38,10 @@ def code_version(module: str, *, root: Path = ROOT) -> str:
 
 
 def user_code(path: str) -> str | None:
-    """Hash of a function `module:function` of the user, of all that its module imports beside it; None when there is no such
-    module. The module is looked for in the working directory first, then on the Python path, as the stage will import it.
+    """Hash of a function `module:function` of the user and of all that its module imports beside it.
+
+    None when there is no such module. The module is looked for in the working directory first, then on the Python
+    path, as the stage will import it.
     """
     module = path.partition(":")[0]
     for entry in dict.fromkeys((str(Path.cwd()), *os.environ.get("PYTHONPATH", "").split(os.pathsep), *sys.path)):

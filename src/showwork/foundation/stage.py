@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import showwork
+from showwork.foundation.extras import missing_extra
 
 _HOUSE = str(Path(showwork.__file__).parent)
 _WAYS_OUT = {
@@ -79,7 +80,10 @@ class Say:
             print(text, file=self._stderr, flush=True)
 
     def exit(self, code: int, text: str) -> None:
-        """End the stage now with exit status `code` and one sentence."""
+        """End the stage now with exit status `code` and one sentence.
+
+        Raises: StageExit, always.
+        """
         raise StageExit(code, text)
 
     def _close_line(self) -> None:
@@ -132,9 +136,10 @@ def run_stage(
         say("interrupted; run the same command again")
         return 130
     except Exception as e:
-        if not _is_a_sentence(e):
+        missing = missing_extra(e)
+        if not missing and not _is_a_sentence(e):
             say.trace(traceback.format_exc())
-        say(f"error: {_one_line(e)}")
+        say(f"error: {missing or _one_line(e)}")
         return 1
     finally:
         with contextlib.suppress(OSError):  # every line was flushed; what could not be was said

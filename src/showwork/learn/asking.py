@@ -87,7 +87,8 @@ class Teacher:
     def __init__(
         self, cfg: GemmaConfig, encoder: Encoder, prompts: Prompts, settings: Mapping[str, Any], how: Mapping[str, Any]
     ):
-        """
+        """Set up.
+
         Raises:
           ValueError: a reward that does not exist.
         """

@@ -37,8 +37,11 @@ PROBE_TOKENS = 16  # written in the timed decoding
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds: until the first step (a second compilation counted), of a step, of a checkpoint with its measurements, of
-    what comes after the last step, and of the evaluation at its longest."""
+    """Seconds that a training takes, part by part.
+
+    Until the first step (a second compilation counted), of a step, of a checkpoint with its measurements, of what
+    comes after the last step, and of the evaluation at its longest.
+    """
 
     start: float
     step: float
@@ -170,7 +173,7 @@ def evaluation_seconds(
 
 
 def first_prompts(packed: PackedArrays, count: int) -> Sequence[np.ndarray]:
-    """The tokens before the first trained one of the first `count` examples, repeated where there are fewer."""
+    """The tokens [n] before the first trained one of the first `count` examples, repeated where there are fewer."""
     found: list[np.ndarray] = []
     for tokens, mask, segments in zip(packed.tokens, packed.loss_mask, packed.segment_ids, strict=True):
         for segment in range(1, int(segments.max()) + 1):

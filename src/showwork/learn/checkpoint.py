@@ -162,8 +162,11 @@ def digest(named: Mapping[str, np.ndarray]) -> str:
 
 
 class History:
-    """history.jsonl: one line a step. Its length and digest go into every checkpoint, so that a run that resumes cuts
-    the file back to exactly what the checkpoint had seen: no gap, no line twice."""
+    """history.jsonl: one line a step.
+
+    Its length and digest go into every checkpoint, so that a run that resumes cuts the file back to exactly what the
+    checkpoint had seen: no gap, no line twice.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -196,6 +199,7 @@ class History:
         return True
 
     def close(self) -> None:
+        """Close the file; every line was flushed."""
         self._file.close()
 
 

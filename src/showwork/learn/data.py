@@ -34,10 +34,11 @@ class Order:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Steps that see every packed row once, the last perhaps with fewer."""
         return -(-self.num_rows // self.rows_per_step)
 
     def rows_at(self, step: int) -> np.ndarray:
-        """Row numbers of step 0, 1, …, at most `rows_per_step` of them."""
+        """Row numbers [n] of step 0, 1, …, at most `rows_per_step` of them."""
         epoch, place = divmod(step, self.steps_per_epoch)
         key = hashlib.sha256(f"{self.digest}:{self.seed}:{epoch}".encode()).digest()[:16]
         bits = np.random.Philox(key=int.from_bytes(key, "little")).random_raw(self.num_rows)

@@ -44,6 +44,7 @@ class Grade:
 
     @property
     def well_formed(self) -> bool:
+        """Whether nothing speaks against the form."""
         return not self.reason
 
 
@@ -110,8 +111,10 @@ def is_copied(answer: str, trace: str, match_max_characters: int = MATCH_MAX_CHA
 
 
 def switches_language(question: str, completion: str) -> bool | None:
-    """Whether a completion, or either half of a long one, is in another language than the question, code, formulas and tags
-    apart. Halves of short ones are not judged: of 300 completions of the demo, all English, nine had a half that was not.
+    """Whether a completion, or either half of a long one, is in another language than the question.
+
+    Code, formulas and tags are left out of it. Halves of short ones are not judged: of 300 completions of the demo,
+    all English, nine had a half that was not.
 
     None where it cannot be told: the question is not English, and a part is English or too short to say.
 

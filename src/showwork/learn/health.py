@@ -27,7 +27,7 @@ def share_moved(start: Any, now: Any) -> jax.Array:
 
 
 def relative_change(adapter: Adapter, layers: dict[str, jax.Array], scale: float) -> dict[str, jax.Array]:
-    """||scale B A|| / ||W|| by module, Frobenius norms over all layers together.
+    """||scale B A|| / ||W|| by module, a scalar each: Frobenius norms over all layers [layers, in, out] together.
 
     The product is never formed: ||B A||^2 is the trace of (B^T B)(A A^T), two R x R matrices.
     """
@@ -41,5 +41,5 @@ def relative_change(adapter: Adapter, layers: dict[str, jax.Array], scale: float
 
 
 def sum_of_squares(stacked: jax.Array) -> jax.Array:
-    """Of all entries, in float32, one layer at a time so that no float32 copy of the stack is made."""
+    """Of all entries of a stack [layers, …], in float32, one layer at a time so that no float32 copy of it is made."""
     return jnp.sum(jax.lax.map(lambda w: jnp.sum(jnp.square(w.astype(jnp.float32))), stacked))

@@ -75,7 +75,10 @@ class Learner:
         return self._weights(trainable, frozen)
 
     def judge(self, micros: Sequence[dict[str, np.ndarray]], params: Tree, lora: Tree) -> None:
-        """Writes the log-probabilities of the reference, a model and perhaps its adapter, into the micro-batches."""
+        """Writes the log-probabilities of the reference, a model and perhaps its adapter, into the micro-batches.
+
+        The arrays of `micros` are [M, L], as learn/groups.py makes them.
+        """
         found = [self._reference(lora, params, {k: m[k] for k in PACKED}) for m in micros]
         for micro, scores in zip(micros, found, strict=True):
             micro["reference"] = scores
@@ -83,8 +86,11 @@ class Learner:
     def update(
         self, state: Tree, frozen: Tree, micros: Sequence[dict[str, np.ndarray]], *, first: bool
     ) -> tuple[Tree, dict[str, jax.Array]]:
-        """One optimizer step over all micro-batches. The first one also notes in them what the policy thinks now, against
-        which later ratios are taken."""
+        """One optimizer step over all micro-batches.
+
+        The first one also notes in them what the policy thinks now, against which later ratios are taken. The numbers are
+        scalars.
+        """
         carry = self._empty(state["trainable"])
         for micro in micros:
             carry, new = self._add(carry, state["trainable"], frozen, micro, first)

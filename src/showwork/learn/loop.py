@@ -43,6 +43,7 @@ def train(
     """Runs steps start .. stop - 1.
 
     Args:
+      step: (state, frozen, batch) -> (state, numbers), each number a scalar.
       look_every: after so many steps, and after the last, the state is looked at and checkpointed.
       look: further numbers of a state, for the history.
       report: called once per step, in order, with the number of steps done and all numbers as Python values.

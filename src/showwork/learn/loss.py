@@ -143,7 +143,10 @@ def _passes(
 
 
 def cross_entropy_over(mesh: jax.sharding.Mesh | None, axis: str, *arrays: jax.Array, **static: Any) -> jax.Array:
-    """`cross_entropy` whose tokens lie split over a mesh axis: each device sorts, chunks and sums its own."""
+    """`cross_entropy` whose tokens lie split over a mesh axis: each device sorts, chunks and sums its own.
+
+    `arrays` and what comes back have the shapes of `cross_entropy`.
+    """
     softcap, train_table = static["softcap"], static["train_table"]
     if mesh is None:
         return cross_entropy(*arrays, softcap, None, train_table)

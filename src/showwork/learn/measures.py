@@ -57,8 +57,10 @@ nats, tokens (0 where it does not fit a packed row), probability of stopping at 
 
 
 def task_version(task: str, settings: Mapping[str, Any], prompts: str, code: str) -> str:
-    """12 hex digits that change whenever the same model could get another number: with the code of the evaluation, the
-    template, the prompts and the task's own settings. Numbers of different versions are not to be compared.
+    """12 hex digits that change whenever the same model could get another number.
+
+    With the code of the evaluation, the template, the prompts and the task's own settings. Numbers of different
+    versions are not to be compared.
 
     Args:
         settings: the slice of the configuration that the evaluation sees.

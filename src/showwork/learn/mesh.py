@@ -24,7 +24,8 @@ class Devices:
     """All devices of all processes as one line, those of the first process first; or one device alone."""
 
     def __init__(self, kind: str | None = None):
-        """
+        """Set up.
+
         Raises:
           ValueError: an unknown kind, or `single` with several processes.
         """
@@ -45,6 +46,7 @@ class Devices:
 
     @property
     def count(self) -> int:
+        """Devices that a step runs on."""
         return 1 if self.mesh is None else self.mesh.size
 
     def place(self, tree: Any, *, split: bool = False) -> Any:

@@ -22,7 +22,7 @@ NOT_DECAYED = ("norm",)
 
 
 def schedule(train: Mapping[str, Any], num_steps: int) -> Callable[[jax.Array], jax.Array]:
-    """Learning rate at step 0 .. num_steps - 1.
+    """Learning rate, a scalar, at step 0 .. num_steps - 1.
 
     Warm-up rises from learning_rate / warmup_steps at step 0 to learning_rate, so that no step is spent at zero. After
     it: `cosine` and `linear` fall towards zero, which would be reached one step after the last; `constant` stays; `wsd`

@@ -123,7 +123,7 @@ def pay(functions: Mapping[str, Reward], attempts: Sequence[Attempt]) -> dict[st
 
 
 def weighted(parts: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
-    """The sum of each reward times its weight."""
+    """The sum [n] of each reward [n] times its weight."""
     return sum((weights[name] * value for name, value in parts.items()), np.zeros(()))
 
 

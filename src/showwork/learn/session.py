@@ -42,6 +42,7 @@ class Session:
 
     @property
     def full(self) -> bool:
+        """Whether all weights are trained, with no adapter."""
         return self.train["adapter"] is None
 
     @property
@@ -80,8 +81,10 @@ class Session:
 
 
 def session(settings: Mapping[str, Any], hf_config: Mapping[str, Any], num_rows: int) -> Session:
-    """Checks the settings against the base and counts the steps. Under a time budget they are the fewest that there can be,
-    one more than the warm-up, until `lasting` says how many fit.
+    """Checks the settings against the base and counts the steps.
+
+    Under a time budget they are the fewest that there can be, one more than the warm-up, until `lasting` says how
+    many fit.
 
     Raises:
       ValueError: a method, dtype, remat or schedule that does not exist, targets that match nothing, a warm-up as long
@@ -110,8 +113,9 @@ def lasting(made: Session, steps: int) -> Session:
 def policy_session(
     settings: Mapping[str, Any], hf_config: Mapping[str, Any], num_prompts: int, how: Mapping[str, Any]
 ) -> Session:
-    """As `session`, for a policy that learns from its own rollouts: `steps` are all updates, `rows_per_step` those of one
-    micro-batch. An epoch asks every prompt once.
+    """As `session`, for a policy that learns from its own rollouts.
+
+    `steps` are all updates, `rows_per_step` those of one micro-batch. An epoch asks every prompt once.
 
     Raises:
       ValueError: as `session`, and steps that are no multiple of the updates on a batch.

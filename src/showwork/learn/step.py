@@ -92,7 +92,8 @@ def make_step(
 ) -> Callable[[dict[str, Any], Tree, Batch], tuple[dict[str, Any], dict[str, jax.Array]]]:
     """A function (state, frozen, batch) -> (state, numbers) to be jitted with the state donated.
 
-    A step whose loss or gradient is not finite leaves parameters and moments as they were and is counted.
+    A step whose loss or gradient is not finite leaves parameters and moments as they were and is counted. Numbers,
+    and what `learning_rate` gives for a step's number, are scalars.
     """
 
     def step(state: dict[str, Any], frozen: Tree, batch: Batch) -> tuple[dict[str, Any], dict[str, jax.Array]]:
@@ -114,7 +115,10 @@ def applied(
     learning_rate: Callable[[jax.Array], jax.Array],
     clip_norm: float | None,
 ) -> tuple[dict[str, Any], dict[str, jax.Array]]:
-    """The next state once the gradient is clipped and applied, or left out where it or the loss is not finite."""
+    """The next state once the gradient is clipped and applied, or left out where it or the loss is not finite.
+
+    `loss` and the numbers that come back are scalars.
+    """
     norm = optax.tree.norm(gradient)
     if clip_norm is not None:
         shrink = jnp.minimum(1.0, clip_norm / (norm + 1e-12))

@@ -25,8 +25,10 @@ instead of 5.4, and write 95 tokens in 0.10 s instead of 0.06."""
 
 
 class Stream:
-    """Writes the completion of one request. The two programs are compiled beside each other in threads as soon as it is
-    made, so that weights can be loaded meanwhile; several models of one shape can be asked in turn.
+    """Writes the completion of one request.
+
+    The two programs are compiled beside each other in threads as soon as it is made, so that weights can be loaded
+    meanwhile; several models of one shape can be asked in turn.
 
     Args:
         like: weights of `unstack`, or their shapes and dtypes alone.

@@ -114,8 +114,9 @@ def measured(base: Rows, session: Rows, rejected: tuple[int, int], limits: Mappi
 
 
 def still_falling(history: Sequence[Mapping[str, Any]]) -> float | None:
-    """By which share of itself the loss fell from the fifth before the last to the last fifth; None when that says nothing:
-    too few steps, or a training on rewards.
+    """By which share of itself the loss fell from the fifth before the last to the last fifth.
+
+    None when that says nothing: too few steps, or a training on rewards.
 
     Losses of 1.0 in the last fifth but one and 0.9 in the last one give 0.1.
     """

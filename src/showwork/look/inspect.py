@@ -55,7 +55,10 @@ def work(args: argparse.Namespace) -> int:
 
 
 def look(out: Console, path: Path, wanted: Wanted) -> None:
-    """Print what a file holds, in the way that fits it."""
+    """Print what a file holds, in the way that fits it.
+
+    Raises: FileNotFoundError for a file that is not there; ValueError for a folder, or a kind of file that has no view.
+    """
     if not path.exists():
         near = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
         there = f"; {path.parent} holds {', '.join(near)}" if near else ""

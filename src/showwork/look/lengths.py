@@ -31,7 +31,7 @@ Line = tuple[str, Mapping[str, int]]
 def lengths(
     out: Console, file: File, tables: Tables, texts: Sequence[str], selected: np.ndarray, wanted: Wanted
 ) -> None:
-    """Print the table of the columns `texts`; nothing when no row is selected."""
+    """Print the table of the columns `texts` of the row numbers `selected` [n]; nothing when there are none."""
     if not len(selected) or not texts:
         return
     sizes = ", ".join(f'length("{name}") AS "{name}"' for name in texts)
@@ -57,7 +57,7 @@ def lengths(
 def tokens(
     out: Console, file: File, tables: Tables, texts: Sequence[str], selected: np.ndarray, wanted: Wanted
 ) -> None:
-    """Print the table in tokens, or why there is none."""
+    """Print the table in tokens of the row numbers `selected` [n], or why there is none."""
     encoder, folder, why = file.tokenizer
     if encoder is None:
         out.print(Text(f"No lengths in tokens: {why}", "dim"), soft_wrap=True)

@@ -18,8 +18,11 @@ UNFINISHED = "\ufffd"  # what a tokenizer writes for the first bytes of a charac
 
 
 class Painter:
-    """`list(painter.grow("<reasoning>So"))` -> [("dim cyan", "<reasoning>"), ("dim", "So")]; then `grow("<reasoning>So, yes")`
-    gives [("dim", ", yes")]."""
+    """Colours a completion while it grows.
+
+    `list(painter.grow("<reasoning>So"))` -> [("dim cyan", "<reasoning>"), ("dim", "So")]; then `grow("<reasoning>So,
+    yes")` gives [("dim", ", yes")].
+    """
 
     def __init__(self) -> None:
         self._style = OUTSIDE

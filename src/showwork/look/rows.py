@@ -69,7 +69,10 @@ def show(out: Console, file: File, wanted: Wanted) -> None:
 
 
 def select(tables: Tables, path: Path, types: Mapping[str, str], total: int, wanted: Wanted) -> np.ndarray:
-    """int64[n]: the numbers of the rows that `--where` and `--id` select, in order."""
+    """int64[n]: the numbers of the rows that `--where` and `--id` select, in order.
+
+    Raises: ValueError when they select none, or the file has no column of ids.
+    """
     selected = np.arange(total)
     if wanted.where:
         selected = tables.matching(path, wanted.where)
@@ -87,7 +90,7 @@ def select(tables: Tables, path: Path, types: Mapping[str, str], total: int, wan
 
 
 def introduce(out: Console, file: File, total: int, selected: np.ndarray, wanted: Wanted) -> None:
-    """Print what the file is."""
+    """Print what the file is, and how many rows are `selected` [n]."""
     stage, name = file.manifest.get("stage"), file.manifest.get("name")
     what = f"{stage} {name}, " if stage else ""
     chosen = f", {len(selected):,} of them selected" if wanted.where or wanted.id else ""
@@ -95,7 +98,7 @@ def introduce(out: Console, file: File, total: int, selected: np.ndarray, wanted
 
 
 def reasons(out: Console, tables: Tables, path: Path, selected: np.ndarray) -> None:
-    """Print how many of the rows have each reason."""
+    """Print how many of the rows `selected` [n] have each reason."""
     found = tables.columns(f"SELECT reason FROM $it ORDER BY {ROW}", it=path)["reason"]
     names, counts = np.unique(np.ma.filled(found[selected], "").astype(str), return_counts=True)
     drawn = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))

@@ -207,8 +207,10 @@ def _steps(directory: Path, session: str, home: Path) -> int | None:
 
 
 def _trainer(lock: Path) -> tuple[str, bool]:
-    """(`process 12 on host`, whether it has ended for certain). The lock itself is never taken: a trainer that starts at
-    that moment would be refused."""
+    """(`process 12 on host`, whether it has ended for certain).
+
+    The lock itself is never taken: a trainer that starts at that moment would be refused.
+    """
     text = lock.read_text().strip() if lock.is_file() else ""
     match = re.fullmatch(r"process ([0-9]+) on (.+)", text)
     if not match or match[2] != socket.gethostname():

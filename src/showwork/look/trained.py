@@ -42,8 +42,10 @@ class Turns:
 
 
 def turns(pack: Mapping[str, Any], train: Mapping[str, Any], history: Iterable[Mapping[str, Any]]) -> Turns | None:
-    """The turns of every packed row of one training, whose `history` has a line for each step; None when the training was of
-    other packed rows than those that lie there."""
+    """The turns of every packed row of one training, whose `history` has a line for each step.
+
+    None when the training was of other packed rows than those that lie there.
+    """
     rows = hashlib.sha256(canonical({name: pack["files"][name]["sha256"] for name in DTYPES}).encode()).hexdigest()
     if rows != train["parts"]["rows"]:
         return None

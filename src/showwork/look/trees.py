@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
-from safetensors import safe_open
 
 from showwork.foundation.files import read_json
 from showwork.foundation.nesting import loads
@@ -167,6 +166,8 @@ def show_tensors(out: Console, path: Path) -> None:
 
     Raises: ValueError when it is no safetensors file.
     """
+    from safetensors import safe_open  # of the extra `train`; manifests are shown without it
+
     groups: defaultdict[tuple[str, tuple[int, ...], str], list[int | None]] = defaultdict(list)
     try:
         with safe_open(path, framework="numpy") as file:

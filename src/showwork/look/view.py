@@ -17,6 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from showwork.foundation.extras import missing_extra
 from showwork.foundation.files import read_json
 from showwork.foundation.manifest import read_manifest
 from showwork.look.results import Results
@@ -39,7 +40,7 @@ class Wanted:
     tokens: bool = True
 
     def of(self, selected: np.ndarray, usual: int) -> np.ndarray:
-        """Those of the selected row numbers that are to be shown: the next ones from `start`, or some at random by `seed`.
+        """Those of the row numbers [n] that are to be shown: the next ones from `start`, or some at random by `seed`.
 
         Raises: ValueError when `start` lies behind the last one.
         """
@@ -93,8 +94,12 @@ class File:
         folder = (self.run.directory / files["tokenizer.json"]["path"]).parent
         if not (folder / "tokenizer.json").is_file():
             return None, None, f"{folder / 'tokenizer.json'} is gone"
-        from showwork.tokens.tokenizer import load_encoder
-
+        try:
+            from showwork.tokens.tokenizer import load_encoder
+        except ModuleNotFoundError as e:
+            if why := missing_extra(e):
+                return None, None, why
+            raise
         return load_encoder(folder, read_json(folder / "config.json")), folder, ""
 
 

@@ -44,6 +44,7 @@ class GemmaConfig:
 
     @property
     def qk_norm(self) -> bool:
+        """Whether queries and keys are normalized, as Gemma 3 does."""
         return self.family == "gemma3_text"
 
     @classmethod

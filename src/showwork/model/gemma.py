@@ -50,7 +50,7 @@ def _contract(x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def rms_norm(x: jax.Array, weight: jax.Array, epsilon: float) -> jax.Array:
-    """x / rms(x) * (1 + weight), computed in float32, in x's dtype."""
+    """x [..., D] / rms(x) * (1 + weight [D]), computed in float32, in x's dtype."""
     wide = x.astype(jnp.float32)
     wide = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + epsilon)
     return (wide * (1.0 + weight.astype(jnp.float32))).astype(x.dtype)
@@ -110,7 +110,7 @@ def layer(
 
 
 def embed(params: dict, cfg: GemmaConfig, tokens: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """Rows of the embedding times sqrt(D), the factor rounded to `dtype` as Google's and Hugging Face's code does."""
+    """Rows of the embedding [B, L, D] of tokens [B, L] times sqrt(D), the factor rounded to `dtype` as in Google's code."""
     return params["embed"][tokens].astype(dtype) * jnp.asarray(math.sqrt(cfg.width), dtype)
 
 
@@ -212,5 +212,5 @@ def logits(params: dict, cfg: GemmaConfig, states: jax.Array) -> jax.Array:
 
 
 def softcapped(x: jax.Array, cap: float | None) -> jax.Array:
-    """cap * tanh(x / cap), or x when there is no cap."""
+    """cap * tanh(x / cap), or x when there is no cap; x [...]."""
     return x if cap is None else cap * jnp.tanh(x / cap)

@@ -111,7 +111,10 @@ def read_header(path: Path) -> dict[str, Tensor]:
 
 
 def read_into(tensor: Tensor, into: np.ndarray) -> None:
-    """Read a tensor's bytes into a contiguous array of its dtype and shape, with pread: no mapped pages stay behind."""
+    """Read a tensor's bytes into a contiguous array of its dtype and shape, with pread: no mapped pages stay behind.
+
+    Raises: ValueError when the file ends before they do.
+    """
     view = into.reshape(-1).view(np.uint8).data
     handle = os.open(tensor.file, os.O_RDONLY)
     try:

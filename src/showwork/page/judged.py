@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from showwork.judging.rubric import RUBRIC
 from showwork.page.cells import cell, column, count, signed
 
 KINDS = {"met": "good", "missed": "bad", "unclear": "caution"}
@@ -67,7 +68,8 @@ def judge_section(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | 
     """The judge's mean scores of each model and the paired differences from the base; None where nobody judged."""
     if not metrics:
         return None
-    names = list(next(iter(metrics.values()))["means"])
+    asked = next(iter(metrics.values()))["means"]  # JSON has it by the alphabet
+    names = sorted(asked, key=lambda name: list(RUBRIC).index(name) if name in RUBRIC else len(RUBRIC))
     rows = []
     for model, found in metrics.items():
         row = [

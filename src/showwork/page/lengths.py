@@ -16,7 +16,7 @@ Ledger = Mapping[str, np.ndarray]
 
 
 def whole_lengths(ledger: Ledger) -> dict[str, np.ndarray]:
-    """{source: tokens of each kept example before anything was cut}."""
+    """{source: tokens [n] of each kept example before anything was cut}."""
     kept = ledger["packed_row"] >= 0
     tokens = ledger["num_tokens"] + ledger["tokens_cut"]
     return {str(s): tokens[kept & (ledger["source"] == s)] for s in sorted(set(ledger["source"].tolist()))}

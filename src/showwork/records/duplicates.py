@@ -161,8 +161,8 @@ def repeats(
 ) -> tuple[dict[int, Repeat], int]:
     """{place of a text: the kept text before it that it repeats}, and how many pairs share no more than a template.
 
-    `members` holds the set of each text in `pairs`. The first `references` texts are always kept; texts `left_out` are gone
-    already, so nothing repeats them.
+    `pairs` [n, 2] are places of texts, `members` the sorted set [m] of each text in them. The first `references`
+    texts are always kept; texts `left_out` are gone already, so nothing repeats them.
     """
     gone: dict[int, Repeat] = {}
     templates = 0

@@ -97,7 +97,10 @@ class Where:
         self._connection.execute("SET lock_configuration=true")
 
     def keeps(self, rows: Sequence[Mapping[str, str | None]]) -> list[bool]:
-        """For each row whether the condition is true; unknown (null) is not true."""
+        """For each row whether the condition is true; unknown (null) is not true.
+
+        Raises: ValueError for what duckdb refuses, for two statements, or a condition that is neither true nor false.
+        """
         import pyarrow as pa
 
         if not rows:

@@ -33,7 +33,10 @@ def listed(reasons: Mapping[str, int]) -> str:
 def require(
     min_kept: float | None, *, who: str, looked_at: int, kept: int, reasons: Mapping[str, int], what: str
 ) -> None:
-    """Raise ValueError when the share kept is below `min_kept`; `who` begins the sentence, `what` was done to the rows."""
+    """Hold the share kept against `min_kept`; `who` begins the sentence, `what` was done to the rows.
+
+    Raises: ValueError when it is below.
+    """
     if min_kept is None or (looked_at and kept >= min_kept * looked_at) or (not looked_at and not min_kept):
         return
     share = kept / looked_at if looked_at else 0.0

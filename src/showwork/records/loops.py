@@ -152,8 +152,10 @@ def _distances(ids: np.ndarray) -> np.ndarray:
 
 
 def _at(period: int, back: np.ndarray) -> tuple[int, int, float]:
-    """(first run, last run, times it comes again) of the loop of this period: many runs, close together, that all stood one
-    to three periods before (a word that varies hides the round before). (0, 0, 0.0) where there is none.
+    """(first run, last run, times it comes again) of the loop of this period; (0, 0, 0.0) where there is none.
+
+    A loop is many runs, close together, that all stood one to three periods before (a word that varies hides the
+    round before).
     """
     none = 0, 0, 0.0
     if period < 1:

@@ -90,7 +90,7 @@ def runs(found: Hashed, size: int, *, whole: bool) -> Runs:
 
 
 def scrambled(z: np.ndarray) -> np.ndarray:
-    """splitmix64's finalizer, so that every bit of a hash depends on every bit of what went in."""
+    """splitmix64's finalizer over z [...], so that every bit of a hash depends on every bit of what went in."""
     z = (z ^ (z >> np.uint64(30))) * _MIX[0]
     z = (z ^ (z >> np.uint64(27))) * _MIX[1]
     return np.asarray(z ^ (z >> np.uint64(31)))

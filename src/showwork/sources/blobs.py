@@ -18,8 +18,10 @@ from showwork.foundation.files import write_json
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A finished file: where it lies and what it was checked to be; `rows` where the layout tells; `row_groups` are
-    their digests where a slice is read."""
+    """A finished file: where it lies and what it was checked to be.
+
+    `rows` where the layout tells; `row_groups` are their digests where a slice is read.
+    """
 
     path: Path
     bytes: int

@@ -79,7 +79,10 @@ class Hub:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ, *, stall_s: float = 30.0) -> Hub:
-        """The hub that HF_ENDPOINT and HF_TOKEN (or the token file) name."""
+        """The hub that HF_ENDPOINT and HF_TOKEN (or the token file) name.
+
+        Raises: ValueError when HF_ENDPOINT is no http address, or holds a name or a password.
+        """
         endpoint = (environment.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
         if urlsplit(endpoint).scheme not in ("http", "https"):
             raise ValueError(f"HF_ENDPOINT is {endpoint!r}; an http or https address is wanted, correct or unset it")
@@ -91,7 +94,10 @@ class Hub:
         return cls(endpoint, _token(environment), stall_s, offline)
 
     def commit(self, repo: Repo, revision: str | None) -> str:
-        """The 40-hex commit that a branch, tag or commit names now; None is the branch `main`."""
+        """The 40-hex commit that a branch, tag or commit names now; None is the branch `main`.
+
+        Raises: ValueError when the address answers with no commit.
+        """
         found = self._json(f"{self._api(repo)}/revision/{quote(revision or 'main', safe='')}", repo, revision)
         commit = found.get("sha") if isinstance(found, dict) else None
         if not (isinstance(commit, str) and COMMIT.fullmatch(commit)):
@@ -99,7 +105,10 @@ class Hub:
         return commit
 
     def tree(self, repo: Repo, commit: str) -> list[RemoteFile]:
-        """All files at a commit, by path."""
+        """All files at a commit, by path.
+
+        Raises: ValueError when the answer is no list of files, or goes on at another host.
+        """
         url: str | None = f"{self._api(repo)}/tree/{commit}?recursive=true&expand=false"
         files = []
         while url:

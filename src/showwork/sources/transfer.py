@@ -34,9 +34,11 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 class Voice(Protocol):
     """What a stage talks through."""
 
-    def __call__(self, sentence: str) -> None: ...
+    def __call__(self, sentence: str) -> None:
+        """Say one sentence."""
 
-    def progress(self, done: float, total: float, text: str = "") -> None: ...
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        """Say how far it is: `done` of `total`, in bytes."""
 
 
 @dataclass

@@ -62,10 +62,12 @@ class Encoder:
 
     @property
     def pad_id(self) -> int:
+        """The id of `<pad>`."""
         return self.control_ids["<pad>"]
 
     @property
     def end_of_turn_id(self) -> int:
+        """The id that ends a turn."""
         return self.control_ids[END_OF_TURN]
 
     def encode(self, segments: Sequence[Segment]) -> Encoded:

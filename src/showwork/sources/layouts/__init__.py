@@ -77,8 +77,10 @@ def open_source(
     first_row: int = 0,
     entries: Sequence[Mapping[str, Any]] | None = None,
 ) -> Source:
-    """The reader of `files` in `layout`; `name` is the source's, for the sentences; `entries` are what the manifest of the
-    download says of each file, for `check`.
+    """The reader of `files` in `layout`.
+
+    `name` is the source's, for the sentences; `entries` are what the manifest of the download says of each file, for
+    `check`.
 
     Raises: FileNotFoundError for a file that is not there; ValueError for an unknown layout, files of another layout, an
     empty or cut-off file, a file of another size than its entry's, a column that is not there (the sentence lists those

@@ -77,7 +77,10 @@ def as_text(value: Any) -> str | None:
 
 
 def missing_column(name: str, wanted: Sequence[str], found: Sequence[str], where: Path | str) -> None:
-    """Raise the sentence for columns that are not there, if there are any."""
+    """Raise the sentence for columns that are not there, if there are any.
+
+    Raises: ValueError.
+    """
     missing = [c for c in wanted if c not in found]
     if missing:
         listed = ", ".join(found) or "none"
