@@ -268,7 +268,11 @@ def check_merged(out: Path, trained: Trained, settings: Settings) -> dict[str, d
 
 
 def write_tunix(out: Path, trained: Trained, settings: Settings, about: dict[str, Any]) -> None:
-    """checkpoint/<steps>/model_params, as `tunix.sft.checkpoint_manager.CheckpointManager` reads it, and provider.json."""
+    """checkpoint/<steps>/model_params, as `tunix.sft.checkpoint_manager.CheckpointManager` reads it, and provider.json.
+
+    Raises:
+        ValueError: a session that trained all weights.
+    """
     if trained.lora is None:
         raise ValueError(
             f"{about['name']}: it trained all weights and has no adapter; take tunix out of export.formats"

@@ -158,7 +158,7 @@ class Looks:
                 self._near.refer("near_earlier", file)
 
     def add(self, sample: str, file: Path, batch: pa.RecordBatch, rows: np.ndarray) -> None:
-        """Look at the records of a sample that stand at `rows` of a batch; they lie in `file`."""
+        """Look at the records of a sample that stand at `rows`, int [n], of a batch; they lie in `file`."""
         if not (self._near or self._contamination):
             return
         batch = batch.take(pa.array(rows))

@@ -69,7 +69,7 @@ def tokamax(
     window: int | None = None,
     implementation: str = "mosaic_gpu",
 ) -> jax.Array:
-    """`attention` by tokamax's kernel; `implementation` "xla" is the same without a GPU."""
+    """`attention` by tokamax's kernel, q [B, L, N, H] to [B, L, N, H]; `implementation` "xla" is the same without a GPU."""
     # Not its public function: that one knows no ranges of keys.
     api, base = (importlib.import_module(f"tokamax._src.ops.attention.{name}") for name in ("api", "base"))
 
@@ -91,7 +91,7 @@ def cudnn(
     window: int | None = None,
     implementation: Literal["xla", "cudnn"] = "cudnn",
 ) -> jax.Array:
-    """`attention` by cuDNN.
+    """`attention` by cuDNN, q [B, L, N, H] to [B, L, N, H].
 
     Raises:
         ValueError: a soft-cap.
@@ -115,7 +115,7 @@ def splash(
     window: int | None = None,
     interpret: bool = False,
 ) -> jax.Array:
-    """`attention` by JAX's splash kernel; `interpret` runs it without a TPU."""
+    """`attention` by JAX's splash kernel, q [B, L, N, H] to [B, L, N, H]; `interpret` runs it without a TPU."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 

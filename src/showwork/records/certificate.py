@@ -32,8 +32,9 @@ def certificate(
     removed: Mapping[str, int],
     own: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The certificate of `session`. `train` and each of `earlier` map the KINDS to sets of ids;
-    `own` are the ids of the user's own questions.
+    """The certificate of `session`.
+
+    `train` and each of `earlier` map the KINDS to sets of ids; `own` are the ids of the user's own questions.
 
     Raises: ValueError when anything is shared.
     """

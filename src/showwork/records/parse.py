@@ -128,8 +128,10 @@ def parse(text: str, tags: Tags) -> Parsed | Rejected:
 
 
 def _find(text: str, tag: str, start: int = 0) -> int:
-    """`text.find(tag, start)`, five times as fast where the tag's first character is rare: one character is looked for with
-    the processor's widest registers."""
+    """`text.find(tag, start)`, five times as fast where the tag's first character is rare.
+
+    One character is looked for with the processor's widest registers.
+    """
     first, at = tag[0], start
     for _ in range(TRIES):
         at = text.find(first, at)
