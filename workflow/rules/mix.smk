@@ -15,9 +15,13 @@ rule mix:
                 "results/standardize/{sample}.json",
                 sample=samples_of(wildcards.session),
             ),
-            *earlier_mixes(wildcards),
             "results/heldout/prompts.json",
         ),
+        # Of an earlier mix only what is read: a plan of many sessions in a row is mostly these files.
+        earlier_data=lambda wildcards: [
+            ancient(str(Path(mix).with_name("train.parquet")))
+            for mix in earlier_mixes(wildcards)
+        ],
     output:
         train="results/mix/{session}/train.parquet",
         removed="results/mix/{session}/removed.parquet",
