@@ -130,7 +130,14 @@ def mixes(folder: Path, most: int) -> Found:
             manifest = downloaded(out, out, "made", files=[file.name], layout="parquet")
             measure(sampled(manifest, out, "made", layout="parquet", columns=COLUMNS, method="full"))
             file.unlink()
-            given = {"name": "made", "source": "made", "format": "columns", "columns": COLUMNS, "filters": {}, "min_kept": 0.5}
+            given = {
+                "name": "made",
+                "source": "made",
+                "format": "columns",
+                "columns": COLUMNS,
+                "filters": {},
+                "min_kept": 0.5,
+            }
             records, held = out / "records.json", out / "prompts.json"
             files = {"records": out / "records.parquet", "rejected": out / "rejected.parquet", "manifest": records}
             runs = {"standardize": stage("standardize", given, sample=out / "made.json", threads=2, **files)}
@@ -225,8 +232,20 @@ def devices(folder: Path, most: int) -> Found:
     losses: dict[str, list[float]] = {}
     for kind, count in [("data", n) for n in DEVICES] + [("fsdp", n) for n in DEVICES[1:]]:
         out = folder / f"{kind}{count}"
-        files = {"adapter": out / "adapter.safetensors", "history": out / "history.jsonl", "manifest": out / "made.json"}
-        command = stage("train", settings, pack=folder / "pack.json", base=folder / "base.json", work=out / "work", mesh=kind, **files)
+        files = {
+            "adapter": out / "adapter.safetensors",
+            "history": out / "history.jsonl",
+            "manifest": out / "made.json",
+        }
+        command = stage(
+            "train",
+            settings,
+            pack=folder / "pack.json",
+            base=folder / "base.json",
+            work=out / "work",
+            mesh=kind,
+            **files,
+        )
         flags = f"XLA_FLAGS=--xla_force_host_platform_device_count={count}"
         whole = measure(["env", flags, "JAX_PLATFORMS=cpu", *command])
         steps, clock = (
@@ -251,7 +270,9 @@ def bars(result: Found) -> Bars:
         last, before = (
             (by_rows[b]["cpu_s"] - by_rows[a]["cpu_s"]) / (int(b) - int(a)) for a, b in (sizes[-2:], sizes[-3:-1])
         )
-        found.append((f"{kind}: CPU seconds of a further row, the last step beside the one before", last / before, 1.25, False))
+        found.append(
+            (f"{kind}: CPU seconds of a further row, the last step beside the one before", last / before, 1.25, False)
+        )
         found.append((f"{kind}: MB at {int(sizes[-1]):,} rows", by_rows[sizes[-1]]["memory_mb"], 300, False))
     for kind, by_sessions in result.get("sessions", {}).get("found", {}).items():
         most = max(by_sessions, key=int)

@@ -1,7 +1,7 @@
-"""The README's tables and sentences with measured numbers, from the results.
+"""The tables and sentences with measured numbers in the README and in docs/scaling.md, from the results.
 
 Takes:  benchmarks/results/*.json.
-Leaves: the blocks on stdout, an empty line between two; a test holds the README to each.
+Leaves: the blocks on stdout, an empty line between two; tests hold the README and the page to each.
 
     python benchmarks/table.py
 """
@@ -9,6 +9,7 @@ Leaves: the blocks on stdout, an empty line between two; a test holds the README
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +139,128 @@ def full_run() -> list[str]:
     ]
 
 
+def growing(parts: dict[str, str], name: str, unit: str) -> list[str]:
+    """A line for each size of a part of growth.json: CPU seconds and memory of each kind; `parts`: {kind: its heading}."""
+    file, told = result("growth")
+    found = told[name]["found"]
+    heads = " | ".join(f"{head}: CPU seconds | MB" for head in parts.values())
+    lines = [f"| [{unit}](../benchmarks/results/{file}) | {heads} |", f"|--:|{'--:|' * 2 * len(parts)}"]
+    for size in sorted(found[next(iter(parts))], key=int):
+        cells = [f"{found[kind][size]['cpu_s']:.1f} | {found[kind][size]['memory_mb']:,.0f}" for kind in parts]
+        lines.append(f"| {int(size):,} | {' | '.join(cells)} |")
+    return lines
+
+
+def growing_rows() -> list[str]:
+    """Sampling by rows of the source, and what a further row takes."""
+    _, told = result("growth")
+    drawn = {"parquet": "10,000 rows drawn of parquet", "JSON object": "of one JSON object"}
+    lines = growing({**drawn, "parquet, every row": "every row of parquet taken"}, "rows", "rows of the source")
+    found = told["rows"]["found"]["parquet, every row"]
+    few, many = sorted(found, key=int)[-2:]
+    bytes_a_row = (found[many]["memory_mb"] - found[few]["memory_mb"]) * 1e6 / (int(many) - int(few))
+    return [
+        *lines,
+        "",
+        f"Where every row is taken, a further one holds {bytes_a_row:.0f} bytes of memory: its digest, to tell equal rows apart.",
+    ]
+
+
+def growing_mixes() -> list[str]:
+    """Records standardized and mixed."""
+    heads = {"standardize": "standardized", "mix": "mixed, without searches", "mix, as shipped": "mixed as shipped"}
+    return growing(heads, "mixes", "records")
+
+
+def growing_plans() -> list[str]:
+    """The time of a plan by sessions."""
+    heads = {"from the base": "all from the base", "each from the one before": "each from the one before"}
+    return growing(heads, "sessions", "sessions planned")
+
+
+def forced_devices() -> list[str]:
+    """How far losses are apart by devices, and the seconds of a step."""
+    file, told = result("growth")
+    found = told["devices"]["found"]
+    lines = [
+        f"| [devices cut out of one CPU](../benchmarks/results/{file}) | rows split: seconds a step | losses apart | "
+        "weights split too: seconds a step | losses apart |",
+        "|--:|--:|--:|--:|--:|",
+    ]
+    for count in sorted(found["data"], key=int):
+        cells = [
+            f"{kind[count]['seconds_a_step']:.2f} | {kind[count]['losses_apart']:.1e}" if count in kind else " | "
+            for kind in (found["data"], found["fsdp"])
+        ]
+        lines.append(f"| {count} | {' | '.join(cells)} |")
+    return lines
+
+
+def recipe_data() -> list[str]:
+    """The data of the recipe on two cores."""
+    file, told = result("end-to-end")
+    ours = told["contestants"]["showwork"]["median"]
+    kept = sum(count for name, count in told["facts"].items() if name.endswith("showwork"))
+    return [
+        f"The recipe's own data, sessions 1 and 2 from raw files through the mixes ({kept:,} records): "
+        f"[{ours['wall_s']:.0f} seconds, {ours['cpu_s']:.0f} CPU seconds, {ours['memory_mb']:,.0f} MB]"
+        f"(../benchmarks/results/{file}) on {told['machine']['cores']} cores."
+    ]
+
+
+def cpu_training() -> list[str]:
+    """What a CPU core reaches."""
+    flops, told = result("training-flops")
+    start, began = result("training-start")
+    return [
+        f"On a CPU core a step does [{told['share']:.0%} of what a plain matrix product does](../benchmarks/results/{flops}); a second "
+        f"start, with compiled programs kept, takes [{began['share']:.0%} of the first's CPU time](../benchmarks/results/{start})."
+    ]
+
+
+def absent_memory() -> list[str]:
+    """What the compiler counts for the described device."""
+    file, told = result("absent-device")
+    lines = [f"| [{told['model']}](../benchmarks/results/{file}) | held, GB | temporary, GB |", "|---|--:|--:|"]
+    for rows, memory in told["memory"].items():
+        count, length = rows.split("x")
+        lines.append(
+            f"| {count} rows of {length} tokens at a time | {memory['held_gb']:.2f} | {memory['temporary_gb']:.2f} |"
+        )
+    return lines
+
+
+def full_run_beside() -> list[str]:
+    """full_run() for a page in docs/."""
+    return [line.replace("](benchmarks/", "](../benchmarks/") for line in full_run()]
+
+
+def eight_gpus() -> list[str]:
+    """The same hours divided by eight: a bound, no prediction."""
+    file, told = result("full-run")
+    hours = {name: session["hours_at_most"]["H100 or H200"] for name, session in told["sessions"].items()}
+    said = ", ".join(f"{name} {best / 8:.2f} to {worst / 8:.2f}" for name, (best, worst) in hours.items())
+    return [
+        f"By [the same formula](../benchmarks/results/{file}), divided by eight as if dividing cost nothing: {said} hours."
+    ]
+
+
+def written(*made: Callable[[], list[str]]) -> list[str]:
+    """Each block as one text."""
+    return ["\n".join(block()) for block in made]
+
+
 def blocks() -> list[str]:
     """Each text that stands in the README as it is."""
-    return ["\n".join(made()) for made in (demo, full_run, races, detectors, training)]
+    return written(demo, full_run, races, detectors, training)
+
+
+def scaling() -> list[str]:
+    """Each text that stands in docs/scaling.md as it is."""
+    return written(
+        growing_rows, growing_mixes, recipe_data, growing_plans, cpu_training, absent_memory, full_run_beside, forced_devices, eight_gpus
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    print("\n\n".join(blocks()))
+    print("\n\n".join([*blocks(), *scaling()]))

@@ -18,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
+from showwork.sources.seen import Seen
+
 _NULL = b"\xff" * 8
 _LENGTH = struct.Struct("<Q")
 
@@ -64,11 +66,19 @@ def row_digests(table: pa.RecordBatch) -> list[bytes]:
     return digests
 
 
-class RowIds:
-    """Gives row ids, counting the occurrences of equal rows it has named."""
+LATELY = 1 << 16
+"""Digests that are held as they are; older ones are packed (sources/seen.py)."""
 
-    def __init__(self) -> None:
-        self._seen: dict[bytes, int] = {}
+
+class RowIds:
+    """Gives row ids, counting the occurrences of equal rows it has named.
+
+    Digests seen once are packed after a while; those of rows that repeat stay, each with its count.
+    """
+
+    def __init__(self, lately: int = LATELY) -> None:
+        self._counts: dict[bytes, int] = {}
+        self._older, self._lately, self._room = Seen(), lately, lately
 
     def of(self, row: Mapping[str, str | None]) -> str:
         """The id (32 hex) of a row of columns, or of a bad row by its raw text: pass ``{"raw": bad.raw}``."""
@@ -76,8 +86,14 @@ class RowIds:
 
     def of_digest(self, digest: bytes) -> str:
         """The id (32 hex) of the next row with this 16-byte digest."""
-        occurrence = self._seen.get(digest, 0)
-        self._seen[digest] = occurrence + 1
+        occurrence = self._counts.get(digest)
+        if occurrence is None:
+            occurrence = int(digest in self._older)
+        self._counts[digest] = occurrence + 1
+        if len(self._counts) > self._room:
+            self._older.add([d for d, count in self._counts.items() if count == 1])
+            self._counts = {d: count for d, count in self._counts.items() if count > 1}
+            self._room = len(self._counts) + self._lately
         return hashlib.blake2b(digest + _LENGTH.pack(occurrence), digest_size=16).hexdigest()
 
 
