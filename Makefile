@@ -6,7 +6,7 @@ PARITY := .parity-venv
 PEERS := .peers-venv
 TUNIX := .tunix-venv
 
-.PHONY: demo test parity peers absent lint campaign pictures versions envs
+.PHONY: demo test parity peers absent lint campaign growth pictures versions envs
 
 # A tiny Gemma learns to show its work, in a folder of its own: nothing of a real run is touched.
 demo: $(VENV)/installed
@@ -55,6 +55,10 @@ $(VENV)/installed: pyproject.toml envs/constraints.txt
 $(VENV)/dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint envs/constraints.txt --editable ".[dev]"
 	@touch $@
+
+# How time and memory grow, to ten million rows and two hundred sessions: about half an hour, a few GB in the folder for temporary files.
+growth: $(VENV)/dev
+	$(BIN)/python benchmarks/growth.py
 
 # The README's pictures, from a run of the demo; needs chromium and chromedriver.
 pictures: $(VENV)/dev

@@ -52,8 +52,10 @@ class Seen:
             self._low[i] = np.insert(self._low[i], at, low[own])
 
     def __contains__(self, digest: bytes) -> bool:
+        if not self._marks:
+            return False
         place = int.from_bytes(digest[12:16], "big") >> (32 - MARKS_BITS)
-        if not self._marks or not self._marks[place >> 3] >> (place & 7) & 1:
+        if not self._marks[place >> 3] >> (place & 7) & 1:
             return False
         held, wanted = self._high[digest[0]], np.uint64(int.from_bytes(digest[1:9], "big"))
         first, last = np.searchsorted(held, wanted, "left"), np.searchsorted(held, wanted, "right")
