@@ -276,7 +276,7 @@ def bars(result: Found) -> Bars:
         found.append((f"{kind}: MB at {int(sizes[-1]):,} rows", by_rows[sizes[-1]]["memory_mb"], 300, False))
     for kind, by_sessions in result.get("sessions", {}).get("found", {}).items():
         most = max(by_sessions, key=int)
-        found.append((f"{most} sessions, {kind}: seconds of the plan", by_sessions[most]["wall_s"], 15, False))
+        found.append((f"{most} sessions, {kind}: CPU seconds of the plan", by_sessions[most]["cpu_s"], 15, False))
     for kind, by_devices in result.get("devices", {}).get("found", {}).items():
         apart = max(told["losses_apart"] for told in by_devices.values())
         found.append((f"devices, {kind}: losses apart from one device's", apart, 1e-5, False))
@@ -325,10 +325,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=ROWS[-1], help="rows and records at most")
     parser.add_argument("--draw", action="store_true", help="measure nothing")
     args = parser.parse_args()
-    before = sorted((HERE / "results").glob("*-growth.json"))
-    before = [file for file in before if file.stem[11:] == "growth"]
-    kept = json.loads(before[-1].read_text()) if before else {}
-    result = {name: kept[name] for name in PARTS if name in kept}
+    measured: Found = {}
     for name in [] if args.draw else args.only:
         folder = Path(tempfile.mkdtemp(dir=args.folder, prefix="growth-"))
         try:
@@ -336,11 +333,14 @@ def main() -> None:
         finally:
             shutil.rmtree(folder)
         about = {"date": str(datetime.date.today()), "commit": commit(), "load_average": os.getloadavg()}
-        result[name] = {**about, "command": " ".join(["python", *sys.argv]), "found": found}
-    if not args.draw:
+        measured[name] = {**about, "command": " ".join(["python", *sys.argv]), "found": found}
+    before = [file for file in sorted((HERE / "results").glob("*.json")) if file.stem[11:] == "growth"]
+    kept = json.loads(before[-1].read_text()) if before else {}
+    result = {name: {**kept, **measured}[name] for name in PARTS if name in {**kept, **measured}}
+    if measured:
         for file in before:
             file.unlink()
-        write("growth", {name: result[name] for name in PARTS if name in result})
+        write("growth", result)
     if {"rows", "mixes"} <= set(result):
         draw(result)
     judge(bars(result))
