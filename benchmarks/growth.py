@@ -4,7 +4,7 @@ Takes:  a folder to work in (a few GB for ten million rows, one source at a time
 Leaves: benchmarks/results/<date>-growth.json, docs/pictures/growth.svg; exit status 1 when a bar is missed. A part that is not
         run again keeps what the result held of it, with the date, commit and load of that run.
 
-    python benchmarks/growth.py /tmp [--only rows mixes sessions devices] [--most 10000000]
+    python benchmarks/growth.py [DIR] [--only rows mixes sessions devices] [--most 10000000]
     python benchmarks/growth.py --draw              # the picture and the bars again, from the result
 
 rows      the sample stage draws 10,000 rows of a parquet file and of one JSON object with 10 thousand to 10 million rows; and takes
@@ -192,13 +192,16 @@ def sessions(folder: Path, most: int) -> Found:
             overlay = {
                 "model": {"path": str(tiny)},
                 "sources": dict.fromkeys(shipped["sources"], local),
-                "samples": {f"of_{n}": {"source": "cot_collection", "method": "first_n", "start": 1, "stop": 1} for n in names},
+                "samples": {
+                    f"of_{name}": {"source": "cot_collection", "method": "first_n", "start": i, "stop": i}
+                    for i, name in enumerate(names, 1)
+                },
                 "sessions": {n: {"samples": [f"of_{n}"], "start_from": start[n], "publish": None} for n in names},
             }  # fmt: skip
             file = folder / "sessions.yaml"
             file.write_text(yaml.safe_dump(overlay))
             where = ["--snakefile", REPO / "Snakefile", "--configfile", file, "--directory", folder / "run"]
-            told = measure([sys.executable, "-m", "snakemake", "-n", "--quiet", "all", *map(str, where)])
+            told = measure([sys.executable, "-m", "snakemake", "-n", *map(str, where)])
             found[kind][count] = told
             print(f"{count} sessions, {kind}: {_said(told)}", flush=True)
     return found

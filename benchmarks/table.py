@@ -28,7 +28,7 @@ RACES = (
 
 def result(name: str) -> tuple[str, dict[str, Any]]:
     """The file's name and what it holds."""
-    (file,) = RESULTS.glob(f"*-*-*-{name}.json")
+    (file,) = [f for f in RESULTS.glob(f"*-{name}.json") if f.stem[11:] == name]
     return file.name, json.loads(file.read_text())
 
 
