@@ -162,7 +162,7 @@ def growing_rows() -> list[str]:
     return [
         *lines,
         "",
-        f"Where every row is taken, a further one holds {bytes_a_row:.0f} bytes of memory: its digest, to tell equal rows apart.",
+        f"Where every row is taken, a further one holds {bytes_a_row:.0f} bytes of memory: its digest, to tell equal rows apart, and the footer of the file that is written.",
     ]
 
 
