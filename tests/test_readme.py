@@ -146,7 +146,9 @@ def test_the_table_of_stages_names_every_rule_that_runs_one() -> None:
 
 def test_every_picture_is_there_small_and_asks_nothing_of_the_network() -> None:
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", SAID)
-    pictures += [f"docs/{name}" for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (REPO / "docs/scaling.md").read_text())]
+    pictures += [
+        f"docs/{name}" for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (REPO / "docs/scaling.md").read_text())
+    ]
     assert sorted(pictures) == sorted(f"docs/pictures/{f.name}" for f in (REPO / "docs/pictures").iterdir())
     for name in pictures:
         assert (REPO / name).stat().st_size < 300_000
