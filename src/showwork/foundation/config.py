@@ -20,6 +20,7 @@ from jsonschema.exceptions import ValidationError
 from showwork.foundation import slices, sweeps
 from showwork.foundation.durations import seconds_of
 from showwork.foundation.places import Key, Places
+from showwork.foundation.plain import shown, unplain
 from showwork.records.formats import format_of
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -48,6 +49,8 @@ def checked_config(config: dict[str, Any], *, files: Sequence[Path], schema_file
     places = Places(files)
     if places.syntax_errors:
         raise ConfigError(places.syntax_errors)
+    if wrong_kinds := unplain(config):
+        raise ConfigError([f"{places.of(key)}  {_dotted(key)}: {text}" for key, text in wrong_kinds])
     config = copy.deepcopy(config)
     _coerce(config, schema, schema)
     validator = Draft202012Validator(schema)
@@ -172,31 +175,31 @@ def _sentence(error: ValidationError) -> tuple[Key, str]:
     value, wanted = error.instance, error.validator_value
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
-        extra = [k for k in value if k not in known]
+        extra = [str(k) for k in value if k not in known]
         rest = f" (and {', '.join(extra[1:])})" if len(extra) > 1 else ""
         return (*key, extra[0]), f"unknown setting{rest}{nearest(extra[0], known)}"
     if error.validator == "required":
         missing = [k for k in wanted if k not in value]
         return key, f"{', '.join(missing)} missing; add it"
     if error.validator == "enum":
-        return key, f"is {value!r}, expected one of {', '.join(map(str, wanted))}{_close(value, wanted)}"
+        return key, f"is {shown(value)}, expected one of {', '.join(map(str, wanted))}{_close(value, wanted)}"
     if error.validator == "type":
         kinds = [wanted] if isinstance(wanted, str) else wanted
-        return key, f"is {value!r}, expected {' or '.join(_KINDS[k] for k in kinds)}"
+        return key, f"is {shown(value)}, expected {' or '.join(_KINDS[k] for k in kinds)}"
     if error.validator == "pattern" and "40" in str(wanted):
         return key, (
-            f"is {value!r}, expected a commit of 40 hex digits: a branch or tag moves and would change your data in "
+            f"is {shown(value)}, expected a commit of 40 hex digits: a branch or tag moves and would change your data in "
             "silence. Write null and run `snakemake --cores 1 lock`, which resolves it"
         )
     if error.validator == "pattern":
-        return key, f"{value!r} is no name; expected small letters, digits and _, starting with a letter"
+        return key, f"{shown(value)} is no name; expected small letters, digits and _, starting with a letter"
     if error.validator == "uniqueItems":
         return key, f"names something twice: {', '.join(map(str, value))}"
     bounds = {
         "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than", "exclusiveMaximum": "less than",
         "minItems": "a number of entries of at least", "minProperties": "a number of entries of at least",
     }  # fmt: skip
-    return key, f"is {value!r}, expected {bounds.get(str(error.validator), str(error.validator))} {wanted}"
+    return key, f"is {shown(value)}, expected {bounds.get(str(error.validator), str(error.validator))} {wanted}"
 
 
 _KINDS = {
