@@ -43,7 +43,12 @@ def unplain(value: Any) -> list[tuple[Key, str]]:
                 if type(name) is int or (isinstance(name, str) and not _LONE.search(name)):
                     todo.append(((*key, name), inner))
                 else:
-                    found.append((key, f"has the key {shown(name)}, expected text or a whole number; put it in quotes or correct it"))
+                    found.append(
+                        (
+                            key,
+                            f"has the key {shown(name)}, expected text or a whole number; put it in quotes or correct it",
+                        )
+                    )
         elif isinstance(node, list):
             todo += [((*key, i), inner) for i, inner in enumerate(node)]
         elif problem := _of_one(node):
