@@ -1,4 +1,4 @@
-"""Ten thousand texts for the parser, and as many files and configurations as a minute of the tests has room for; benchmarks/fuzz.py
+"""Ten thousand texts for the parser, and as many files and configurations as a minute of the tests has room for; benchmarks/fuzz_campaign.py
 tries a hundred times as many."""
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ def test_every_configuration_is_refused_in_sentences_or_can_be_planned() -> None
 def test_every_file_is_refused_in_a_sentence_or_each_of_its_rows_has_a_fate(tmp_path: Path) -> None:
     whole = reader_cases.originals(tmp_path)
     found = Counter(
-        reader_cases.check(layout, content, tmp_path / "case")
-        for layout, content in reader_cases.cases(0, 600, whole)
+        reader_cases.check(layout, content, tmp_path / "case") for layout, content in reader_cases.cases(0, 600, whole)
     )
     assert set(found) == {"read", "refused"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from showwork.foundation import slices, sweeps
 from showwork.foundation.durations import seconds_of
 from showwork.foundation.places import Key, Places
 from showwork.foundation.plain import shown, unplain
+from showwork.foundation.shared_rows import shared_rows
 from showwork.records.formats import format_of
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -45,7 +47,7 @@ def checked_config(config: dict[str, Any], *, files: Sequence[Path], schema_file
 
     Raises: ConfigError with all problems.
     """
-    schema = yaml.load(schema_file.read_text("utf-8"), Loader=_Loader)
+    schema = _schema(schema_file.read_text("utf-8"))
     places = Places(files)
     if places.syntax_errors:
         raise ConfigError(places.syntax_errors)
@@ -70,6 +72,11 @@ def checked_config(config: dict[str, Any], *, files: Sequence[Path], schema_file
     if problems:
         raise ConfigError(problems)
     return sweeps.with_runs(config)
+
+
+@functools.lru_cache(1)
+def _schema(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
 
 
 def _swept(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[Key, str]]:
@@ -277,7 +284,7 @@ def _session_problems(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
         if train["method"] in ("grpo", "auto"):
             own = {**config["train"]["grpo"], **session.get("train", {}).get("grpo", {})}
             yield from _grpo_problems(("sessions", name, "train"), train, own)
-    yield from _overlaps(samples, sessions)
+    yield from shared_rows(samples, sessions)
 
 
 def _length_problems(place: Key, train: dict[str, Any]) -> Iterator[tuple[Key, str]]:
@@ -367,29 +374,3 @@ def is_folder(start_from: str) -> bool:
     (True, False)
     """
     return "/" in start_from
-
-
-def _overlaps(samples: dict[str, Any], sessions: dict[str, Any]) -> Iterator[tuple[Key, str]]:
-    """Rows that two sessions, or one session twice, would train on."""
-    used = [
-        (session, i, name) for session, s in sessions.items() for i, name in enumerate(s["samples"]) if name in samples
-    ]
-    for k, (session, i, name) in enumerate(used):
-        for earlier_session, _, earlier in used[:k]:
-            a, b = samples[earlier], samples[name]
-            where: Key = ("sessions", session, "samples", i)
-            if earlier == name:
-                yield where, f"{name} is also in {earlier_session}; a row may be in one session only"
-            elif a["source"] == b["source"] and a["method"] == b["method"] == "first_n" and None not in (
-                a.get("start"), a.get("stop"), b.get("start"), b.get("stop")
-            ):  # fmt: skip
-                low, high = max(a["start"], b["start"]), min(a["stop"], b["stop"])
-                if low <= high:
-                    yield (
-                        where,
-                        (
-                            f"{name} (rows {b['start']:,} to {b['stop']:,}) and {earlier} of {earlier_session} (rows "
-                            f"{a['start']:,} to {a['stop']:,}) share rows {low:,} to {high:,} of {a['source']}; "
-                            f"start {name} at {a['stop'] + 1:,}"
-                        ),
-                    )
