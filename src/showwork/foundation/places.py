@@ -29,7 +29,11 @@ class Places:
             shown = os.path.relpath(file)
             shown = file.name if shown.startswith("..") else shown
             try:
-                root = yaml.compose(file.read_text("utf-8"), Loader=_Loader)
+                text = file.read_text("utf-8")
+                if _depth(text) > DEEPEST:
+                    self.syntax_errors.append(f"{shown}  nested more than {DEEPEST} deep; write it flatter")
+                    continue
+                root = yaml.compose(text, Loader=_Loader)
             except OSError as e:
                 self.syntax_errors.append(f"{shown}: cannot be read ({e.strerror})")
                 continue
@@ -39,9 +43,6 @@ class Places:
                 continue
             except (yaml.YAMLError, UnicodeDecodeError) as e:
                 self.syntax_errors.append(f"{shown}  not valid YAML: {_first_line(e)}")
-                continue
-            except RecursionError:
-                self.syntax_errors.append(f"{shown}  not valid YAML: nested too deeply; write it flatter")
                 continue
             lines: dict[Key, int] = {}
             for key, line, before in itertools.islice(_walk(root, ()), MOST):
@@ -58,6 +59,20 @@ class Places:
                 if key[:length] in lines:
                     return f"{shown}:{lines[key[:length]]}"
         return self._lines[0][0] if self._lines else "config"
+
+
+def _depth(text: str) -> int:
+    """How deep blocks and lists lie in one another, at least up to one more than is allowed: `compose` has no limit but the stack's."""
+    deep = deepest = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            deep += 1
+            deepest = max(deepest, deep)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            deep -= 1
+        if deepest > DEEPEST:
+            break
+    return deepest
 
 
 def _walk(node: yaml.Node | None, key: Key) -> Iterator[tuple[Key, int, int | None]]:
