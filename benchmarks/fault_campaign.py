@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import shutil
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from race import REPO, judge, write
+from race import REPO, commit, judge, write
 
 sys.path.insert(0, str(REPO / "tests"))
 from faults.faults import UPGRADED, Fault, Outcome, faults, suffer, until_done, without
@@ -91,6 +92,9 @@ def rows(campaign: Campaign, chosen: list[Fault], jobs: int) -> Iterator[dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2, help="faults at a time")
+    parser.add_argument(
+        "--into", type=Path, help="a result of before, whose rows of other kinds are kept, each with its commit"
+    )
     parser.add_argument("--kinds", nargs="+", choices=sorted({f.kind for f in faults()}), help="these only")
     args = parser.parse_args()
     chosen = [fault for fault in faults() if not args.kinds or fault.kind in args.kinds]
@@ -98,6 +102,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         campaign = Campaign(Path(temporary))
         found = list(rows(campaign, chosen, args.jobs))
+    for row in found:
+        row["commit"] = commit()
+    if args.into:
+        before = json.loads(args.into.read_text())
+        done = {(row["kind"], row["stage"], row["seed"]) for row in found}
+        found = [r for r in before["faults"] if (r["kind"], r["stage"], r["seed"]) not in done] + found
+        for row in found:
+            row.setdefault("commit", before["commit"])
     tried = [row for row in found if "not_tried" not in row]
     survived = sum(row["survived"] for row in tried)
     lost = sum(bool(row["differences"]) for row in tried)

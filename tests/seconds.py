@@ -58,9 +58,10 @@ def run(
     given: Mapping[str, str] | None = None,
     overlays: tuple[Path, ...] = (),
     timeout_s: float = 900,
+    repo: Path = REPO,
 ) -> tuple[int, str]:
     """Exit status and all that was said."""
-    started = start(folder, *arguments, given=given, overlays=overlays)
+    started = start(folder, *arguments, given=given, overlays=overlays, repo=repo)
     try:
         said, _ = started.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:

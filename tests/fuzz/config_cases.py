@@ -18,7 +18,7 @@ from showwork.foundation.files import canonical
 REPO = Path(__file__).parents[2]
 SCHEMA = REPO / "workflow/schemas/config.schema.yaml"
 SHIPPED = REPO / "config.yaml"
-LONGEST_SENTENCE = 2_000
+LONGEST_SENTENCE = 1_500
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 7, 10**9, 10**400, 0.5, -0.5, 1e-300, 1e308, float("nan"), float("inf"), "", " ", "1", "1e-4", "~",
     "null", "base", "session1", "session2", "auto", "grpo", "sft", "english", "en", "../../etc/passwd", "/etc/passwd", "a\0b", "\ud800",

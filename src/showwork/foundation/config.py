@@ -21,7 +21,7 @@ from jsonschema.exceptions import ValidationError
 from showwork.foundation import slices, sweeps
 from showwork.foundation.durations import seconds_of
 from showwork.foundation.places import Key, Places
-from showwork.foundation.plain import shown, unplain
+from showwork.foundation.plain import cut, shown, unplain
 from showwork.foundation.shared_rows import shared_rows
 from showwork.records.formats import format_of
 
@@ -32,6 +32,9 @@ REWARDS = ("format", "answer", "loop", "length")
 
 NEEDED = {"full": (), "random": ("n",), "reservoir": ("n",), "first_n": ("start", "stop")}
 """The keys that each sampling method needs; the others must be absent."""
+
+LONGEST = 1_000
+"""Characters of a problem."""
 
 
 class ConfigError(ValueError):
@@ -52,26 +55,32 @@ def checked_config(config: dict[str, Any], *, files: Sequence[Path], schema_file
     if places.syntax_errors:
         raise ConfigError(places.syntax_errors)
     if wrong_kinds := unplain(config):
-        raise ConfigError([f"{places.of(key)}  {_dotted(key)}: {text}" for key, text in wrong_kinds])
+        raise ConfigError([_line(places, key, text) for key, text in wrong_kinds])
     config = copy.deepcopy(config)
     _coerce(config, schema, schema)
     validator = Draft202012Validator(schema)
     found = [_sentence(error) for error in validator.iter_errors(config)]
     problems = list(places.duplicates)
-    problems += [f"{places.of(key)}  {_dotted(key)}: {text}" for key, text in found]
+    problems += [_line(places, key, text) for key, text in found]
     if not problems:
         _fill(config, schema, schema)
-        problems += [f"{places.of(key)}  {_dotted(key)}: {text}" for key, text in _crossed(config)]
+        problems += [_line(places, key, text) for key, text in _crossed(config)]
     else:
         wrong = {key for key, _ in found}
         for key, text in _crossed_if_possible(config):
             if key not in wrong:
-                problems.append(f"{places.of(key)}  {_dotted(key)}: {text}")
+                problems.append(_line(places, key, text))
     if not problems:
-        problems += [f"{places.of(key)}  {_dotted(key)}: {text}" for key, text in _swept(config, schema)]
+        problems += [_line(places, key, text) for key, text in _swept(config, schema)]
     if problems:
         raise ConfigError(problems)
     return sweeps.with_runs(config)
+
+
+def _line(places: Places, key: Key, text: str) -> str:
+    """One problem as a person reads it; what was written into the configuration may be long, its end says what to do."""
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+    return f"{places.of(key)}  {cut(_dotted(key))}: {text}"
 
 
 @functools.lru_cache(1)

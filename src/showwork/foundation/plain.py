@@ -60,7 +60,11 @@ def unplain(value: Any) -> list[tuple[Key, str]]:
 
 def shown(value: Any) -> str:
     """`repr` of a value, cut to 200 characters."""
-    text = repr(value)
+    return cut(repr(value))
+
+
+def cut(text: str) -> str:
+    """The first 200 characters of a text."""
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 
