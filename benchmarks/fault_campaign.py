@@ -96,8 +96,13 @@ def main() -> None:
         "--into", type=Path, help="a result of before, whose rows of other kinds are kept, each with its commit"
     )
     parser.add_argument("--kinds", nargs="+", choices=sorted({f.kind for f in faults()}), help="these only")
+    parser.add_argument("--stages", nargs="+", choices=list(STAGES), help="at these only")
     args = parser.parse_args()
-    chosen = [fault for fault in faults() if not args.kinds or fault.kind in args.kinds]
+    chosen = [
+        fault
+        for fault in faults()
+        if (not args.kinds or fault.kind in args.kinds) and (not args.stages or fault.stage in args.stages)
+    ]
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         campaign = Campaign(Path(temporary))

@@ -60,11 +60,13 @@ STAGES = {
         ("results/evaluate/session1/*",), "results/evaluate/session1/metrics.json", ADAPTER, "results/evaluate/session1"
     ),
     "verdict": Stage(
-        ("results/verdict/*",), "results/verdict/session1.json", "results/evaluate/session1/metrics.json",
+        ("results/verdict/*",), "results/verdict/session1.json", "results/evaluate/session1/generations.parquet",
         "results/verdict",
     ),
     "export": Stage(
         ("results/export/session1/*",), "results/export/session1/certificate.json", ADAPTER, "results/export"
     ),
-    "report": Stage(("results/report/*",), "results/report/session1.html", "", "results/report"),
+    "report": Stage(
+        ("results/report/*",), "results/report/session1.html", "results/evaluate/session1/metrics.json", "results/report"
+    ),
 }  # fmt: skip
