@@ -28,10 +28,10 @@ def ahead(folder: Path) -> None:
 
 
 def settable(library: Path, setting: Path) -> dict[str, str]:
-    """The environment of a run whose clock shows what `setting` says: `set_clock` changes it while the run goes on."""
+    """The environment of a run whose clock shows what `setting` says: `set_clock` changes it within a second, while the run goes on."""
     set_clock(setting, "+0")
     return {
-        **os.environ, "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(setting), "FAKETIME_NO_CACHE": "1",
+        **os.environ, "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(setting), "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1",
     }  # fmt: skip
 

@@ -83,8 +83,8 @@ def faults() -> list[Fault]:
 
 QUICK = [
     Fault("kill both", "mix", 3), Fault("kill the stage", "standardize", 4), Fault("kill both", "train", 5),
-    Fault("full disk", "pack", 6), Fault("read-only disk", "heldout", 7), Fault("flipped", "pack", 8),
-    Fault("deleted", "mix", 9), Fault("two at once", "mix", 10),
+    Fault("full disk", "pack", 6), Fault("flipped", "pack", 8), Fault("two at once", "mix", 10),
+    Fault("clock set back between runs", "mix", 11), Fault("clock set back in a run", "mix", 12),
 ]  # fmt: skip
 """Eight of them for every run of the tests."""
 

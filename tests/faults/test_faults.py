@@ -14,6 +14,8 @@ from faults.faults import CLOCKS, DAMAGES, DISKS, KILLS, OTHERS, QUICK, UPGRADED
 
 @pytest.mark.parametrize("fault", QUICK, ids=str)
 def test_the_same_command_ends_in_the_same_bytes_after(fault: Fault, trained: Path, tmp_path: Path) -> None:
+    if fault.impossible:
+        pytest.skip(fault.impossible)
     outcome = suffer(fault, trained, tmp_path / "run")
     assert outcome.happened
     assert outcome.differences == []
