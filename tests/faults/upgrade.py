@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seconds import REPO
 
-WORKFLOW = ("src", "workflow", "profiles", "Snakefile", "config.yaml", "pyproject.toml")
+WORKFLOW = ("src", "workflow", "profiles", "envs", "Snakefile", "config.yaml", "pyproject.toml")
 EDITS = {
     "mix": ("src/showwork/mix.py", 'order_keys(settings["seed"],', 'order_keys(settings["seed"] + 1,'),
     "train": ("src/showwork/learn/optimizer.py", "0.5 * (1 - jnp.cos(", "0.25 * (1 - jnp.cos("),
