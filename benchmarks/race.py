@@ -158,7 +158,7 @@ def write(name: str, result: Mapping[str, Any]) -> None:
         "benchmark": name,
         "command": f"python {' '.join([os.path.relpath(sys.argv[0], REPO), *sys.argv[1:]])}",
         "date": str(datetime.date.today()),
-        "commit": _commit(),
+        "commit": commit(),
         "machine": {"cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
         "versions": {
             "ours": _versions(sys.executable),
@@ -197,7 +197,8 @@ def _row(m: Mapping[str, float]) -> str:
     return f"{m['wall_s']:7.2f} s  {m['cpu_s']:7.2f} CPU s  {m['memory_mb']:7.0f} MB  read {m['read_mb']:7.0f} MB"
 
 
-def _commit() -> str:
+def commit() -> str:
+    """HEAD of the repository, marked where src/ differs from it."""
     said = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPO, capture_output=True, text=True, check=False)
     changed = subprocess.run(["git", "status", "--porcelain", "src"], cwd=REPO, capture_output=True, check=False).stdout
     return (said.stdout.strip() or "unknown") + ("+changes" if changed else "")
