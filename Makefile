@@ -37,13 +37,16 @@ lint: $(VENV)/dev
 	$(BIN)/snakemake --lint
 	$(BIN)/snakemake --lint --configfile workflow/recipes/demo.yaml
 
-# The longer proofs: three training seeds of the demo, a session on rewards, every recipe's twin, results under benchmarks/results/; a real Slurm that
-# fails, seeded faults.
+# The longer proofs: three training seeds of the demo, a session on rewards, every recipe's twin, seeded faults, a million hostile inputs,
+# memory over 2,000 steps, results under benchmarks/results/; a real Slurm that fails.
 campaign: $(VENV)/dev
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/grpo.py moves
 	$(BIN)/python benchmarks/recipes.py
-	$(BIN)/python -m pytest -m campaign tests/cluster tests/faults tests/test_train_together.py tests/test_envs.py
+	$(BIN)/python benchmarks/fault_campaign.py
+	$(BIN)/python benchmarks/fuzz_campaign.py
+	$(BIN)/python benchmarks/leaks.py
+	$(BIN)/python -m pytest -m campaign tests/cluster tests/test_train_together.py tests/test_envs.py
 
 # What a run needs: the package and the extras of training and of the pages.
 $(VENV)/installed: pyproject.toml envs/constraints.txt

@@ -198,6 +198,7 @@ def _row(m: Mapping[str, float]) -> str:
 
 
 def commit() -> str:
+    """HEAD of the repository, marked where src/ differs from it."""
     said = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPO, capture_output=True, text=True, check=False)
     changed = subprocess.run(["git", "status", "--porcelain", "src"], cwd=REPO, capture_output=True, check=False).stdout
     return (said.stdout.strip() or "unknown") + ("+changes" if changed else "")

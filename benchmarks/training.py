@@ -39,6 +39,7 @@ from training_step import ROWS
 TUNIX = REPO / ".tunix-venv/bin/python"
 Bars = list[tuple[str, float, float, bool]]
 SLOTS = ROWS * LENGTH
+LIVELY = 8.0  # norms after each block at which completions do not say one token over and over
 MUST = {"mix": 5.0, "session1-like": 3.0, "short": 8.0}
 
 
@@ -205,25 +206,42 @@ def start(folder: Path, rounds: int, core: int) -> Bars:
 
 def decode(folder: Path, rounds: int, core: int) -> Bars:
     """Greedy decoding of eight prompts of 32 to 64 ids, 64 new ids each, against tunix's sampler and transformers' generate."""
-    model, prompts = write_model(folder / "m16k", "m16k"), folder / "prompts.json"
+    model = write_model(folder / "m16k", "m16k", post_norm=LIVELY)
     examples = read_examples(write_examples(folder / "few.npz", "mix", 16_384, 200))
     long = [ids for ids, _ in examples if len(ids) >= 64]
-    prompts.write_text(json.dumps([long[i][: 32 + 32 * i // 7].tolist() for i in range(8)]))
+    prompts = [long[i][: 32 + 32 * i // 7].tolist() for i in range(8)]
+    work = {"prompts": prompts, "stop_ids": [], "new": 64, "slots": 8}
+    return decoders("training-decode", folder, model, work, rounds, core, {"tunix": 1.2, "transformers": 1.6})
+
+
+def decoders(
+    name: str, folder: Path, model: Path, work: Mapping[str, Any], rounds: int, core: int, must: Mapping[str, float]
+) -> Bars:
+    """Everyone writes the greedy completions of `work` (as training_decode.py takes it); how many times faster ours is."""
+    file = folder / "work.json"
+    file.write_text(json.dumps(work))
     contestants = {
-        "tunix": tunix("tunix_decode.py", model, prompts),
-        "transformers": peer("hf_decode.py", model, prompts),
-        "ours": ours("training_decode.py", model, prompts),
+        "tunix": tunix("tunix_decode.py", model, file),
+        "transformers": peer("hf_decode.py", model, file),
+        "ours": ours("training_decode.py", model, file),
     }
     runs = rounds_of(contestants, dict.fromkeys(contestants, ""), rounds, core, folder)
-    ids = {name: r[0].pop("ids") for name, r in runs.items()}
-    same = {name: float(ids[name] == ids["ours"]) for name in contestants}
+    ids = {contestant: r[0].pop("ids") for contestant, r in runs.items()}
+    same = {contestant: float(ids[contestant] == ids["ours"]) for contestant in contestants}
     for r in runs.values():
         for run in r[1:]:
             del run["ids"]
-    times = {name: ratio(runs, name, "ours") for name in contestants}
-    write("training-decode", {"times": times, "identical": same, "runs": runs})
-    bars = [(f"decoding, times {n}", times[n], most, True) for n, most in (("tunix", 1.2), ("transformers", 1.6))]
-    return bars + [(f"decoding, ids identical to {n}", same[n], 1.0, True) for n in ("tunix", "transformers")]
+    times = {contestant: ratio(runs, contestant, "ours") for contestant in contestants}
+    lengths = [len(row) for row in ids["ours"]]
+    about = {
+        "lengths": lengths,
+        "slots": work["slots"],
+        "new": work["new"],
+        "different_ids": len({i for row in ids["ours"] for i in row}),
+    }
+    write(name, {"times": times, "identical": same, "work": about, "runs": runs})
+    bars = [(f"decoding, times {n}", times[n], least, True) for n, least in must.items()]
+    return bars + [(f"decoding, ids identical to {n}", same[n], 1.0, True) for n in must]
 
 
 RACES = {"tunix": slots, "trl": trl, "256k": head, "start": start, "decode": decode}

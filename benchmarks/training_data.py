@@ -53,8 +53,12 @@ def config(name: str, **changed: Any) -> dict[str, Any]:
     return {"layer_types": [kinds[i % 2] for i in range(said["num_hidden_layers"])], **said}
 
 
-def write_model(folder: Path, name: str, **changed: Any) -> Path:
-    """A model's folder; linears have variance 1 / inputs, the embedding 1 / width, norms are at their start."""
+def write_model(folder: Path, name: str, *, post_norm: float = 0.0, **changed: Any) -> Path:
+    """A model's folder; linears have variance 1 / inputs, the embedding 1 / width, norms are at their start.
+
+    With the weights of the norms after attention and feed-forward at `post_norm` 8, the layers outweigh the tied embedding,
+    which otherwise says every token again for ever.
+    """
     said = config(name, **changed)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(said))
@@ -62,7 +66,8 @@ def write_model(folder: Path, name: str, **changed: Any) -> Path:
     weights = {}
     for tensor, shape in shapes(GemmaConfig.from_hf(said), said["vocab_size"]).items():
         deviation = shape[-1] ** -0.5 if len(shape) == 2 else 0.0
-        weights[tensor] = generator.standard_normal(shape, np.float32) * np.float32(deviation)
+        raised = post_norm if "post_" in tensor else 0.0
+        weights[tensor] = np.float32(raised) + generator.standard_normal(shape, np.float32) * np.float32(deviation)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 

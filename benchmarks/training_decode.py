@@ -1,9 +1,9 @@
-"""Our side of the decoding race of training.py: eight prompts, greedy, 64 new ids each.
+"""Our side of the decoding races of training.py and rollout.py: greedy completions of many prompts.
 
-Takes:  a model folder, a file of prompts (JSON: lists of ids); a line on stdin for each turn.
-Leaves: a line of JSON for each: CPU seconds, the ids.
+Takes:  a model folder, a file of work (JSON: prompts, lists of ids; stop_ids; new, the limit; slots); a line on stdin for a turn.
+Leaves: a line of JSON for each: CPU seconds, tokens written, the ids up to the first stop.
 
-    python benchmarks/training_decode.py MODEL PROMPTS
+    python benchmarks/training_decode.py MODEL WORK
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from showwork.model.config import GemmaConfig
 from showwork.model.decode import unstack
 from showwork.model.params import load_params, read_config
 
-NEW = 64
-
 
 def main() -> None:
     """Decode as told."""
-    folder, prompts = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
+    folder, work = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
     cfg = GemmaConfig.from_hf(read_config(folder))
     weights = unstack(load_params(folder, cfg, "float32"), cfg)
-    requests = [Request(p, (), NEW, i) for i, p in enumerate(prompts)]
+    stops = tuple(work["stop_ids"])
+    requests = [Request(p, stops, work["new"], i) for i, p in enumerate(work["prompts"])]
     for _ in sys.stdin:
         begin = time.process_time()
-        ids = [r.ids.tolist() for r in generate(weights, cfg, requests, slots=len(prompts))]
-        print(json.dumps({"cpu_s": time.process_time() - begin, "ids": ids}), flush=True)
+        told = generate(weights, cfg, requests, slots=work["slots"])
+        took = time.process_time() - begin
+        ids = [(r.ids[:-1] if r.stopped else r.ids).tolist() for r in told]
+        print(json.dumps({"cpu_s": took, "tokens": sum(len(r.ids) for r in told), "ids": ids}), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,18 +21,18 @@ CLOCKED = ("timing.jsonl", "results/plan/", "results/report/")
 KEPT = ("results", "sources")
 
 
-def command(folder: Path, *arguments: str, overlays: tuple[Path, ...] = ()) -> list[str]:
-    """The documented command in a folder of its own; `arguments` are targets and options."""
+def command(folder: Path, *arguments: str, overlays: tuple[Path, ...] = (), repo: Path = REPO) -> list[str]:
+    """The documented command in a folder of its own; `arguments` are targets and options, `repo` is where the workflow lies."""
     cores = [] if "--workflow-profile" in arguments else ["--cores", "2"]
-    base = [sys.executable, "-m", "snakemake", *cores, "--snakefile", str(REPO / "Snakefile"), *arguments]
+    base = [sys.executable, "-m", "snakemake", *cores, "--snakefile", str(repo / "Snakefile"), *arguments]
     return [*base, "--directory", str(folder), "--configfile", *map(str, OVERLAYS + overlays)]
 
 
-def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
+def environment(given: Mapping[str, str] | None = None, repo: Path = REPO) -> dict[str, str]:
     """Of a run: programs are compiled with few optimizations, which is most of the time of so few steps."""
     return {
         **(os.environ if given is None else given),
-        "PYTHONPATH": str(REPO / "src"), "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "PYTHONPATH": str(repo / "src"), "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }  # fmt: skip
 
 
@@ -42,11 +42,12 @@ def start(
     given: Mapping[str, str] | None = None,
     overlays: tuple[Path, ...] = (),
     out: int | IO[str] = subprocess.PIPE,
+    repo: Path = REPO,
 ) -> subprocess.Popen[str]:
     """The documented command as a process of its own session; all that it says goes to `out`."""
     folder.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
-        command(folder, *arguments, overlays=overlays), cwd=REPO, env=environment(given), stdout=out,
+        command(folder, *arguments, overlays=overlays, repo=repo), cwd=repo, env=environment(given, repo), stdout=out,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
@@ -57,9 +58,10 @@ def run(
     given: Mapping[str, str] | None = None,
     overlays: tuple[Path, ...] = (),
     timeout_s: float = 900,
+    repo: Path = REPO,
 ) -> tuple[int, str]:
     """Exit status and all that was said."""
-    started = start(folder, *arguments, given=given, overlays=overlays)
+    started = start(folder, *arguments, given=given, overlays=overlays, repo=repo)
     try:
         said, _ = started.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:

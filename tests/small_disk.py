@@ -33,12 +33,12 @@ SHARES = {
     "download": (0.0, 0.1, 0.5, 0.95, 1.0),
     "sample": (0.0, 0.1, 0.5, 0.95, 1.0),
     "standardize": (0.0, 0.1, 0.5, 0.95, 1.0),
-    "mix": (0.0, 1.0, 2.2, 2.6, 3.0),
+    "mix": (0.0, 0.5, 1.0, 1.3, 1.5),
     "publish": (0.0, 0.3, 0.7, 0.99, 1.0),
     "pack": (0.0, 0.3, 0.7, 0.99, 1.0),
 }
 """Of what the stage leaves. At 1.0 all fits but the last page: the manifest, written last, finds no room. The mix spills
-unpacked rows while it works, so that larger disks are too small for it as well."""
+texts while it works, so that larger disks are too small for it as well."""
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 

@@ -1,6 +1,6 @@
 """Faults done to a session of the miniature on purpose and by seed, and what the documented command makes of them.
 
-Takes   a finished session and a fault: its seed chooses the stage's moment, the file, the byte.
+Takes   a finished session and a fault: its seed chooses the stage's moment, the byte.
 Leaves  a copy in which the stage was to be done again, the fault happened, and the same command was run until it succeeded:
         how often, how long, and how what is left differs from the undisturbed run.
 Method  a process is killed once it is seen in /proc, after a random part of its work; small and read-only disks are mounted in
@@ -9,75 +9,30 @@ Method  a process is killed once it is seen in /proc, after a random part of its
 
 from __future__ import annotations
 
-import itertools
 import os
-import shutil
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from seconds import ADAPTER, REPO, command, environment, left, start
+from faults.at_work import WAIT_S, kill, processes, wait_for
+from faults.clock import ahead, library, set_clock, settable
+from faults.stages import STAGES, Stage
+from faults.upgrade import EDITS, installed, upgrade
+from seconds import REPO, command, environment, left, run, start
 
 ATTEMPTS = 6
-WAIT_S = 300
-RAIDEN = "raiden_deepseek_r1"
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A stage of session 1: what it leaves, how to ask for it, and files that it reads with the manifest they belong to."""
-
-    left: tuple[str, ...]
-    target: str
-    reads: tuple[str, ...]
-    writes: str
-
-
-def _of_sample(stage: str, reads: tuple[str, ...]) -> Stage:
-    return Stage((f"results/{stage}/{RAIDEN}*",), f"results/{stage}/{RAIDEN}.json", reads, f"results/{stage}")
-
-
-STAGES = {
-    "sample": _of_sample("sample", ("sources/raiden/*.csv",)),
-    "standardize": _of_sample("standardize", (f"results/sample/{RAIDEN}.parquet",)),
-    "heldout": Stage(
-        ("results/heldout/*",), "results/heldout/prompts.json", (f"results/standardize/{RAIDEN}.parquet",),
-        "results/heldout",
-    ),
-    "mix": Stage(
-        ("results/mix/session1/*",), "results/mix/session1/manifest.json", (f"results/standardize/{RAIDEN}.parquet",),
-        "results/mix/session1",
-    ),
-    "publish": Stage(
-        ("results/publish/*",), "results/publish/session1.json", ("results/mix/session1/train.parquet",), "results/publish"
-    ),
-    "pack": Stage(
-        ("results/pack/session1/*",), "results/pack/session1/manifest.json", ("results/mix/session1/train.parquet",),
-        "results/pack/session1",
-    ),
-    "train": Stage(
-        ("results/train/session1", "work/train/session1"), ADAPTER, ("results/pack/session1/tokens.npy",), "work/train"
-    ),
-    "evaluate": Stage(
-        ("results/evaluate/session1/*",), "results/evaluate/session1/metrics.json", (ADAPTER,),
-        "results/evaluate/session1",
-    ),
-    "export": Stage(
-        ("results/export/session1/*",), "results/export/session1/certificate.json", (ADAPTER,), "results/export"
-    ),
-    "report": Stage(
-        ("results/report/*",), "results/report/session1.html", ("results/evaluate/session1/generations.parquet",),
-        "results/report",
-    ),
-}  # fmt: skip
+LONG, LONG_S, SHORT_S = ("train", "evaluate", "export"), 8.0, 1.5
+"""The stages that import JAX, and within how many seconds of its start a stage is disturbed."""
 
 KILLS = ("kill Snakemake", "kill the stage", "kill both")
 DISKS = ("full disk", "read-only disk")
 DAMAGES = ("truncated", "flipped", "deleted")
-OTHERS = ("two at once", "moved")
+CLOCKS = ("clock set back between runs", "clock set back in a run")
+OTHERS = ("two at once", "moved", *CLOCKS)
+UPGRADED = "upgraded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +46,13 @@ class Fault:
     def __str__(self) -> str:
         return f"{self.kind}, {self.stage}, seed {self.seed}"
 
+    @property
+    def impossible(self) -> str:
+        """Why it cannot be done on this machine; "" where it can."""
+        if self.kind == "clock set back in a run" and library() is None:
+            return "libfaketime is not installed (Debian: apt-get install faketime)"
+        return ""
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -100,7 +62,7 @@ class Outcome:
     happened: bool
     attempts: int
     seconds: float
-    differences: list[str]
+    differences: list[str] = field(default_factory=list)
 
     @property
     def survived(self) -> bool:
@@ -110,52 +72,104 @@ class Outcome:
 
 def faults() -> list[Fault]:
     """All of the campaign: every kill, disk and damage at the stages that it can meet, the others at two each."""
-    chosen = [Fault(kind, stage, 0) for kind in (*KILLS[1:], *DISKS, *DAMAGES) for stage in STAGES]
+    chosen = [Fault(kind, stage, 0) for kind in ("kill both", *DISKS) for stage in STAGES]
+    chosen += [Fault("kill the stage", stage, 0) for stage in STAGES if stage not in ("demo", "plan", "verdict")]
+    chosen += [Fault(kind, stage, 0) for kind in DAMAGES for stage in STAGES if STAGES[stage].reads]
     chosen += [Fault("kill Snakemake", stage, 0) for stage in ("sample", "mix", "train", "export")]
     chosen += [Fault("kill both", "train", seed) for seed in (1, 2)]
     chosen += [Fault(kind, stage, 0) for kind in OTHERS for stage in ("mix", "train")]
-    # What the demo generates, and what the report only counts, has no reader that checks it: Snakemake makes them again.
-    return [f for f in chosen if not (f.kind in DAMAGES and f.stage in ("sample", "report"))]
+    return [*chosen, *(Fault(UPGRADED, stage, 0) for stage in EDITS)]
 
 
 QUICK = [
     Fault("kill both", "mix", 3), Fault("kill the stage", "standardize", 4), Fault("kill both", "train", 5),
-    Fault("full disk", "pack", 6), Fault("read-only disk", "heldout", 7), Fault("flipped", "pack", 8),
-    Fault("deleted", "mix", 9), Fault("two at once", "mix", 10),
+    Fault("full disk", "pack", 6), Fault("flipped", "pack", 8), Fault("two at once", "mix", 10),
+    Fault("clock set back between runs", "mix", 11), Fault("clock set back in a run", "mix", 12),
 ]  # fmt: skip
 """Eight of them for every run of the tests."""
 
 
 def suffer(fault: Fault, finished: Path, folder: Path) -> Outcome:
     """Does the fault to a copy of `finished` at `folder`, then runs the same command until it succeeds."""
+    if fault.kind == UPGRADED:
+        return half_upgraded(fault, finished, folder)
     stage, chance = STAGES[fault.stage], Random(f"{fault.kind} {fault.stage} {fault.seed}")
-    wanted = left(finished)
-    subprocess.run(["cp", "-a", str(finished), str(folder)], check=True)
-    for pattern in stage.left:
-        for path in folder.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    without(stage, finished, folder)
     began = time.monotonic()
     if fault.kind in DAMAGES:
-        happened = damage(fault.kind, sorted(folder.glob(stage.reads[0]))[0], chance)
+        happened = damage(fault.kind, folder / stage.reads, chance)
     elif fault.kind in DISKS:
-        happened = on_a_bad_disk(fault, folder, stage)
+        happened = on_a_bad_disk(fault, folder, stage, sum(f.stat().st_size for f in leavings(stage, finished)))
+    elif fault.kind == "clock set back between runs":
+        ahead(folder)
+        happened = True
     else:
         happened = disturbed(fault, folder, stage, chance)
     if fault.kind == "moved":
         folder = folder.rename(folder.with_name("moved"))
-    attempts, said = 0, ""
-    while attempts < ATTEMPTS:
-        attempts += 1
-        again = start(folder, stage.target)
+    attempts, said = until_done(folder, stage.target)
+    if not said and fault.kind in CLOCKS:
+        said = unsettled(folder, stage.target)
+    seconds = time.monotonic() - began
+    return Outcome(fault, happened, attempts, seconds, [said] if said else differences(left(finished), folder))
+
+
+def half_upgraded(fault: Fault, finished: Path, folder: Path) -> Outcome:
+    """A session that is killed in the middle of a stage, and gone on with by another version of the package."""
+    later = [*STAGES][[*STAGES].index(fault.stage) :]
+    subprocess.run(["cp", "-a", str(finished), str(folder)], check=True)
+    for name in later:
+        STAGES[name].undo(folder)
+    repo, chance, began = installed(folder.with_name("package")), Random(str(fault)), time.monotonic()
+    running = start(folder, "session1", out=subprocess.DEVNULL, repo=repo)
+    happened = bool(seen(fault, folder, running))
+    if fault.stage == "train":
+        happened &= checkpointed(folder, running)
+    time.sleep(chance.uniform(0.0, 0.5))
+    happened &= running.poll() is None
+    end_all(running)
+    upgrade(repo, fault.stage)
+    attempts, said = until_done(folder, "session1", repo)
+    seconds = time.monotonic() - began
+    fresh = folder.with_name("fresh")
+    code, told = run(fresh, "session1", repo=repo)
+    if said or code:
+        return Outcome(fault, happened, attempts, seconds, [said or f"the new version fails: {told[-2000:]}"])
+    found = differences(left(fresh), folder)
+    if not differences(left(finished), fresh):
+        found.append("the new version leaves what the old one left: nothing is shown")
+    return Outcome(fault, happened, attempts, seconds, found)
+
+
+def without(stage: Stage, finished: Path, folder: Path) -> None:
+    """Makes `folder` a copy of `finished` in which the stage is to be done again."""
+    subprocess.run(["cp", "-a", str(finished), str(folder)], check=True)
+    stage.undo(folder)
+
+
+def leavings(stage: Stage, folder: Path) -> list[Path]:
+    """The files that the stage left in `folder`."""
+    found = [p for pattern in stage.left for p in folder.glob(pattern)]
+    return [f for p in found for f in ([p] if p.is_file() else p.rglob("*")) if f.is_file()]
+
+
+def until_done(folder: Path, target: str, repo: Path = REPO) -> tuple[int, str]:
+    """Runs the command until it succeeds; how often, and "" or what it said when it failed for the last time."""
+    for attempt in range(1, ATTEMPTS + 1):
+        again = start(folder, target, repo=repo)
         said, _ = again.communicate(timeout=WAIT_S)
         if again.returncode == 0:
-            break
+            wait_for(folder)
+            return attempt, ""
         if processes(folder):  # what a killed Snakemake left working is named, and waited for
             wait_for(folder)
-    else:
-        return Outcome(fault, happened, attempts, time.monotonic() - began, [f"still fails: {said[-2000:]}"])
-    wait_for(folder)
-    return Outcome(fault, happened, attempts, time.monotonic() - began, differences(wanted, folder))
+    return ATTEMPTS, f"still fails: {said[-2000:]}"
+
+
+def unsettled(folder: Path, target: str) -> str:
+    """What is said where the command, given once more, does not find everything done; "" where it does."""
+    code, said = run(folder, target)
+    return "" if code == 0 and "Nothing to be done" in said else f"is not done: {said[-2000:]}"
 
 
 def differences(wanted: dict[str, str], folder: Path) -> list[str]:
@@ -180,76 +194,79 @@ def damage(kind: str, file: Path, chance: Random) -> bool:
     return True
 
 
-def on_a_bad_disk(fault: Fault, folder: Path, stage: Stage) -> bool:
-    """Runs the command with a tiny or read-only disk where the stage writes; True when it failed with a sentence."""
+def on_a_bad_disk(fault: Fault, folder: Path, stage: Stage, needed_bytes: int) -> bool:
+    """Runs the command with a tiny or read-only disk where the stage writes; True when it failed.
+
+    A full disk has 4 KB free, or nothing for a stage that leaves little.
+    """
     where = folder / stage.writes
     where.mkdir(parents=True, exist_ok=True)
-    option = "size=4k" if fault.kind == "full disk" else "ro"
-    mounted = f'mount -t tmpfs -o {option} tmpfs "$0" && exec "$@"'
+    option, filled = ("size=4k", needed_bytes < 16_384) if fault.kind == "full disk" else ("ro", False)
+    fill = 'head -c 4096 /dev/zero > "$0/filled" && ' if filled else ""
+    mounted = f'mount -t tmpfs -o {option} tmpfs "$0" && {fill}exec "$@"'
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mounted, where, *command(folder, stage.target)],
         cwd=REPO, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=WAIT_S,
         check=False,
     )  # fmt: skip
-    return done.returncode != 0
+    return done.returncode != 0 and "Building DAG of jobs" in done.stdout
 
 
 def disturbed(fault: Fault, folder: Path, stage: Stage, chance: Random) -> bool:
-    """Runs the command and disturbs it in the middle of the stage; False when the stage ended too soon."""
+    """Runs the command and disturbs it in the middle of the stage, sooner where the stage ended too soon; False when never."""
+    for part in (1.0, 0.5, 0.25, 0.0):
+        if disturbed_after(chance.random() * part * (LONG_S if fault.stage in LONG else SHORT_S), fault, folder, stage):
+            return True
+        stage.undo(folder)
+    return False
+
+
+def disturbed_after(delay_s: float, fault: Fault, folder: Path, stage: Stage) -> bool:
+    """Disturbs the stage so many seconds after it is seen; False when it has ended by then."""
+    setting, given, faketime = folder.with_name("clock"), None, library()
+    if fault.kind == "clock set back in a run":
+        given = settable(faketime, setting) if faketime else None
     with folder.with_name("said.txt").open("w") as said:  # an orphan's words must have a place to go
-        running = start(folder, stage.target, out=said)
+        running = start(folder, stage.target, out=said, given=given)
+    seen(fault, folder, running)
+    time.sleep(delay_s)
+    found = processes(folder, fault.stage)
+    if found:
+        if fault.kind == "clock set back in a run":
+            set_clock(setting, "-2d")
+        elif fault.kind == "two at once":
+            start(folder, stage.target).communicate(timeout=WAIT_S)
+        elif fault.kind == "kill the stage":
+            for process in found:
+                kill(process)
+        elif fault.kind == "kill Snakemake":
+            running.kill()
+        else:
+            end_all(running)
+    running.wait(WAIT_S)
+    return bool(found)
+
+
+def seen(fault: Fault, folder: Path, running: subprocess.Popen[str]) -> list[int]:
+    """Waits until the fault's stage works, or the run has ended."""
     deadline = time.monotonic() + WAIT_S
     while not (found := processes(folder, fault.stage)) and running.poll() is None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{fault}: its stage did not start within {WAIT_S} s")
         time.sleep(0.01)
-    time.sleep(chance.uniform(0.0, 1.0) * (8.0 if fault.stage in ("train", "evaluate", "export") else 1.5))
-    found = processes(folder, fault.stage)
-    happened = bool(found)
-    if fault.kind == "two at once":
-        other = start(folder, stage.target)
-        other.communicate(timeout=WAIT_S)
-    elif fault.kind == "kill the stage":
-        for process in found:
-            kill(process)
-    elif fault.kind == "kill Snakemake":
-        running.kill()
-    else:
-        os.killpg(running.pid, signal.SIGKILL)
-    running.wait(WAIT_S)
-    return happened
-
-
-def kill(process: int) -> None:
-    """SIGKILL, unless it has just ended."""
-    try:
-        os.kill(process, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def processes(folder: Path, stage: str = "") -> list[int]:
-    """Stages at work in `folder`: python processes that run `showwork.<stage>` there."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            here = (entry / "cwd").readlink() == folder
-        except OSError:
-            continue
-        if here and any(
-            w == b"-m" and n.startswith(f"showwork.{stage}".encode()) for w, n in itertools.pairwise(words)
-        ):
-            found.append(int(entry.name))
     return found
 
 
-def wait_for(folder: Path) -> None:
-    """Until nothing works in `folder` any more."""
-    deadline = time.monotonic() + WAIT_S
-    while processes(folder):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"stages still work in {folder} after {WAIT_S} s")
-        time.sleep(0.1)
+def checkpointed(folder: Path, running: subprocess.Popen[str]) -> bool:
+    """Waits until a checkpoint stands; False when the run ended before."""
+    while not any(p.name.isdigit() for p in folder.glob("work/train/session1/*/checkpoints/*")):
+        if running.poll() is not None:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def end_all(running: subprocess.Popen[str]) -> None:
+    """SIGKILL to Snakemake and all that it started."""
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait(WAIT_S)

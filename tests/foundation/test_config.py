@@ -294,3 +294,71 @@ def test_shipped_config_shows_every_key_of_the_schema(tmp_path: Path) -> None:
     for block in ("template", "mix", "evaluate", "verdict", "export"):
         assert set(config[block]) == set(schema[block]["properties"]), block
     assert set(config["train"]) == set(yaml.safe_load(SCHEMA.read_text())["$defs"]["train"]["properties"])
+
+
+HOSTILE = {
+    "itself": ("train: &a {adapter: *a}", "over.yaml:1  train.adapter: is nested more than 32 deep; write it flatter"),
+    "a billion": (
+        "x0: &x0 [a, a, a, a, a, a, a, a, a, a]\n"
+        + "".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10)}]\n" for i in range(1, 9)),
+        "the configuration: has more than 100,000 entries, aliases counted as often as they are named",
+    ),
+    "a function": ("seed: !!python/name:os.system", "over.yaml:1  seed: is <built-in function system>, expected text"),
+    "a date": ("seed: 2024-01-01", "over.yaml:1  seed: is datetime.date(2024, 1, 1), expected text, a number"),
+    "a date as key": ("2024-01-01: 1", "has the key datetime.date(2024, 1, 1), expected text or a whole number"),
+    "bytes": ("seed: !!binary aGVsbG8=", "over.yaml:1  seed: is b'hello', expected text"),
+    "a set": ("train: {schedule: !!set {a}}", "over.yaml:1  train.schedule: is {'a'}, expected text"),
+    "no number": ("train: {learning_rate: .nan}", "over.yaml:1  train.learning_rate: is nan, expected a finite number"),
+    "infinity": ("train: {clip_norm: .inf}", "over.yaml:1  train.clip_norm: is inf, expected a finite number"),
+    "NUL": ('judge: {model: "a\\0b"}', "over.yaml:1  judge.model: is 'a\\x00b', expected text without NUL"),
+    "a number as key": ("7: 1", "over.yaml:1  7: unknown setting"),
+    "a long text": (f"seed: {'x' * 10_000}", f"over.yaml:1  seed: is '{'x' * 199}…, expected a whole number"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_yaml_can_say_beyond_text_numbers_and_blocks_is_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
+    text, sentence = HOSTILE[name]
+    file = tmp_path / "over.yaml"
+    file.write_text(text)
+    config = yaml.safe_load(SHIPPED.read_text())
+    config.update(yaml.load(text, Loader=yaml.FullLoader))  # Snakemake's own loader
+    with pytest.raises(ConfigError) as error:
+        checked_config(config, files=[SHIPPED, file], schema_file=SCHEMA)
+    assert any(sentence in problem for problem in error.value.problems), error.value.problems
+    assert len(str(error.value)) < 3_000
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"seed: \xff", "over.yaml  not valid YAML: 'utf-8' codec can't decode byte 0xff"),
+        (b"seed: '\x07'", "over.yaml  not valid YAML: "),
+        (b"seed: " + b"[" * 50_000 + b"]" * 50_000, "over.yaml  nested more than 32 deep; write it flatter"),
+        (b"seed: 1\nseed: 2", "over.yaml:2  seed: given twice, first in line 1; keep one"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_one_sentence(content: bytes, sentence: str, tmp_path: Path) -> None:
+    file = tmp_path / "over.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        checked_config(yaml.safe_load(SHIPPED.read_text()), files=[SHIPPED, file], schema_file=SCHEMA)
+    assert len(error.value.problems) == 1
+    assert error.value.problems[0].startswith(sentence)
+
+
+def test_no_tag_of_yaml_runs_anything(tmp_path: Path) -> None:
+    """Neither in our reading of the lines nor in Snakemake's of the values."""
+    text = f"seed: !!python/object/apply:os.system ['touch {tmp_path}/ran']"
+    file = tmp_path / "over.yaml"
+    file.write_text(text)
+    checked_config(yaml.safe_load(SHIPPED.read_text()), files=[SHIPPED, file], schema_file=SCHEMA)
+    with pytest.raises(yaml.constructor.ConstructorError):
+        yaml.load(text, Loader=yaml.FullLoader)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("key", ["  method: sft ", "  learning_rate: 2.0e-5", "    rank: 64", "    group_size: 8 "])
+def test_a_training_setting_that_is_nowhere_is_missed_before_any_job(key: str, tmp_path: Path) -> None:
+    name = key.split(":")[0].strip()
+    assert any(f"{name} missing; add it" in problem for problem in problems(tmp_path, {key: "    # "}))

@@ -4,9 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from showwork.foundation.running import register
+import pytest
+
+from showwork.foundation.running import no_time_to_come, register
 
 REGISTER = "import sys; from showwork.foundation.running import register; print(register(sys.argv[1]), flush=True); "
 
@@ -51,3 +54,20 @@ def test_a_job_that_outlives_its_snakemake_does_not_hold_the_folder(tmp_path: Pa
         assert not file.exists()
     finally:
         os.kill(int(said[1]), signal.SIGKILL)
+
+
+def test_products_of_a_time_to_come_are_set_back_in_their_order_and_others_stay(tmp_path: Path) -> None:
+    now = time.time()
+    times = {"results/a": now + 7_200, "results/b/c": now + 7_260, "sources/d": now - 60, "work/e": now + 7_200}
+    for name, made in times.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, (made, made))
+    folders = [tmp_path / "results", tmp_path / "results/b", tmp_path / "sources"]
+    assert no_time_to_come(tmp_path) == 2
+    a, c, d, e = ((tmp_path / name).stat().st_mtime for name in times)
+    assert c <= time.time() < c + 60
+    assert c - a == pytest.approx(60, abs=0.01)
+    assert (d, e) == pytest.approx((now - 60, now + 7_200), abs=0.01)
+    assert all(folder.stat().st_mtime <= time.time() for folder in folders)
+    assert no_time_to_come(tmp_path) == 0

@@ -57,6 +57,9 @@ def own(tmp_path, monkeypatch):
         "def wrong(attempt):\n    return attempt.txt\n"
         "def nan(attempt):\n    return float('nan')\n"
         "def text(attempt):\n    return 'good'\n"
+        "def gigabytes(attempt):\n    return ['x' * 10**8] * 20\n"
+        "def digits(attempt):\n    return 10**100_000\n"
+        "def shouts(attempt):\n    raise RuntimeError('x' * 10**8)\n"
         "number = 4\n"
     )
     return "own_rewards:{}".format
@@ -73,11 +76,15 @@ def test_a_function_of_the_users_is_found_by_its_path(own):
                   "of record r1 .* mend the function, then run the same command again: it goes on from the last checkpoint"),
         ("nan", "reward 'own_rewards:nan' gave nan on a rollout of record r1 .*, wanted a finite number; mend the function"),
         ("text", "reward 'own_rewards:text' gave 'good' on a rollout"),
+        ("gigabytes", r"reward 'own_rewards:gigabytes' gave \['xxx[x.]*', .{,1500} on a rollout"),
+        ("digits", "reward 'own_rewards:digits' gave a whole number of 332,193 bits on a rollout"),
+        ("shouts", "reward 'own_rewards:shouts' raised RuntimeError: x{200}… on a rollout"),
     ],
 )  # fmt: skip
 def test_a_reward_that_fails_is_named_with_the_record(own, name, text):
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(ValueError, match=text) as error:
         paid(attempt(), **{own(name): 1.0})
+    assert len(str(error.value)) < 2_000
 
 
 @pytest.mark.parametrize(

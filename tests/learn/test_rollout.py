@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from showwork.learn.rollout import Request, generate
+from showwork.learn.rollout import Request, _Draw, _pick, generate
 from showwork.learn.score import token_log_probs
 from showwork.model.config import GemmaConfig
 from showwork.model.decode import unstack
@@ -177,6 +177,15 @@ def test_sampled_tokens_follow_the_distribution_they_report(weights, prompts):
     for token in np.unique(tokens):
         p = float(np.exp(rollouts[int(np.flatnonzero(tokens == token)[0])].log_probs[0]))
         assert abs(shares[token] - p) <= 4 * np.sqrt(p * (1 - p) / len(tokens)) + 1e-3
+
+
+def test_of_tokens_equally_likely_greedy_takes_the_first():
+    draw = _Draw(jnp.uint32(0), jnp.float32(1.0), jnp.zeros((1, 4), bool))
+    token, log_prob = _pick(
+        draw, False, jnp.array([[1.0, 3.0, 0.0, 3.0], [0.0, 0.0, 0.0, 0.0]]), *[jnp.zeros(2, int)] * 2
+    )
+    assert token.tolist() == [1, 0]
+    np.testing.assert_allclose(log_prob[1], -np.log(4), rtol=1e-6)
 
 
 def test_no_requests_give_no_rollouts(weights):

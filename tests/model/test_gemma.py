@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from tiny_gemma import CONFIGS, GEMMA2, GEMMA3, packed, random_tokens, write_gemma
 
 from showwork.model.config import GemmaConfig, dtype_named
-from showwork.model.gemma import REMAT, hidden, logits
+from showwork.model.gemma import FEW_ROWS, REMAT, hidden, linear, logits
 from showwork.model.holder import Gemma
 from showwork.model.lora import init_lora, match_targets
 from showwork.model.params import load_params, shapes
@@ -90,6 +90,17 @@ def test_no_token_sees_a_later_one():
     later[:, 12:] = (later[:, 12:] + 5) % 47
     before, after = (run(params, cfg, t, *row) for t in (tokens, later))
     np.testing.assert_array_equal(before[:, :12], after[:, :12])
+
+
+def test_few_rows_are_multiplied_to_what_they_are_among_many():
+    """A linear of few rows is computed from the weights' side, its gradient too."""
+    draws = np.random.Generator(np.random.PCG64(0))
+    many, w = (jnp.array(draws.standard_normal(shape, np.float32)) for shape in ((FEW_ROWS + 1, 16), (24, 16)))
+    few = many[:3]
+    np.testing.assert_allclose(jax.jit(linear)(few, w), jax.jit(linear)(many, w)[:3], rtol=1e-5, atol=1e-5)
+    found = jax.grad(lambda w: jnp.sum(linear(few, w) ** 2))(w)
+    wanted = jax.grad(lambda w: jnp.sum(linear(many, w)[:3] ** 2))(w)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_remat_changes_neither_value_nor_gradient():

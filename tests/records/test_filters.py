@@ -93,6 +93,13 @@ def test_where_keeps_rows_for_which_the_condition_is_true() -> None:
         ("task = 'a' --", "but duckdb says"),
         ("(SELECT count(*) > 0 FROM read_text('/etc/hostname'))", "but duckdb says: Permission Error"),
         ("(SELECT count(*) > 0 FROM 'https://example.org/x.parquet')", "but duckdb says"),
+        ("(SELECT count(*) > 0 FROM parquet_scan('https://example.org/x'))", "but duckdb says: Permission Error"),
+        ("(SELECT count(*) > 0 FROM read_blob('/proc/self/environ'))", "but duckdb says: Permission Error"),
+        ("(SELECT count(*) > 0 FROM glob('/etc/*'))", "but duckdb says: Permission Error"),
+        ("(SELECT count(*) > 0 FROM sniff_csv('/etc/passwd'))", "but duckdb says: Permission Error"),
+        ("(SELECT count(*) > 0 FROM sqlite_scan('/x', 'y'))", "but duckdb says: Catalog Error"),
+        ("(SELECT count(*) > 0 FROM query('COPY (SELECT 1) TO ''/tmp/x'''))", "but duckdb says: Parser Error"),
+        ("getenv('HOME') IS NOT NULL", "but duckdb says: Catalog Error"),
     ],
 )
 def test_a_condition_that_is_none_or_reaches_outside_is_one_sentence(condition: str, sentence: str) -> None:

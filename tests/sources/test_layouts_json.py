@@ -157,3 +157,11 @@ def test_an_object_with_more_behind_it_is_an_error(tmp_path):
     path.write_text('{"1": {"a": "x"}} {"2": {"a": "y"}}')
     with pytest.raises(ValueError, match=r"a.json goes on after its closing brace"):
         object_rows(path, 1 << 20)
+
+
+@pytest.mark.parametrize("column", ['say "so"', "back\\slash", "line\nbreak", "bell\x07", "<script>", "\u202e"])
+@pytest.mark.parametrize("layout", ["jsonl", "json_object"])
+def test_a_column_may_have_any_name(layout, column, tmp_path):
+    rows = [{column: "a", "b": "x"}, {column: "c"}]
+    path = (write_jsonl if layout == "jsonl" else write_object)(tmp_path / "a", rows)
+    assert [r for _, r in open_source(layout, [path]).rows()] == [rows[0], {column: "c", "b": None}]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sources.written import ROWS, split, write_csv, write_parquet
 
 from showwork.sources.layouts import Bad, open_source
+from showwork.sources.shards import local_rows
 
 # ---- csv -------------------------------------------------------------------------------------------------------------
 
@@ -114,3 +116,41 @@ def test_a_slice_of_parquet_reads_only_the_row_groups_it_overlaps(tmp_path, monk
     source = open_source("parquet", files)
     assert len(list(source.slice(15, 25))) == 11
     assert read == [[1], [0]]
+
+
+def test_parquet_that_unpacks_to_a_thousand_times_its_bytes_is_refused_before_it_is_unpacked(tmp_path):
+    cell, path = 300 << 20, tmp_path / "bomb.parquet"
+    ends = pa.py_buffer(np.array([0, cell], np.int64).tobytes())
+    bomb = pa.Array.from_buffers(pa.large_string(), 1, [None, ends, pa.py_buffer(bytes(cell))])
+    table = pa.table({"prompt": bomb, "response": pa.array(["x"])})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False, write_statistics=False)
+    del table, bomb
+    assert path.stat().st_size < 100_000
+    for read in (lambda s: list(s.rows()), lambda s: list(s.batches()), lambda s: list(s.slice(1, 1))):
+        with pytest.raises(
+            ValueError,
+            match=r"source 's': bomb.parquet holds [\d,]+ bytes in row group 0, column 'prompt', that unpack to "
+            r"314,572,\d{3}; no text is packed so small",
+        ):
+            read(open_source("parquet", [path], name="s"))
+    assert [row for _, row in open_source("parquet", [path], ["response"]).rows()] == [{"response": "x"}]
+
+
+def test_parquet_columns_nested_a_thousand_deep_are_one_sentence(tmp_path):
+    kind, path = pa.string(), tmp_path / "deep.parquet"
+    for _ in range(1_000):
+        kind = pa.struct([("a", kind)])
+    pq.write_table(pa.table({"prompt": pa.nulls(1, kind)}), path)
+    with pytest.raises(ValueError, match=r"source 's': deep.parquet is no whole parquet file \(.*too deeply nested"):
+        open_source("parquet", [path], name="s")
+    with pytest.raises(ValueError, match=r"mine: deep.parquet is no whole parquet file \(.*too deeply nested"):
+        local_rows(path, owner="mine")
+
+
+def test_parquet_columns_nested_as_deep_as_arrow_reads_are_one_line_of_json(tmp_path):
+    value, path = "x", tmp_path / "nested.parquet"
+    for _ in range(40):
+        value = {"a": value}
+    pq.write_table(pa.Table.from_pylist([{"prompt": value}]), path)
+    ((_, row),) = open_source("parquet", [path]).rows()
+    assert json.loads(row["prompt"]) == value

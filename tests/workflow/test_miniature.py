@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from showwork.foundation.files import sha256_file
@@ -20,6 +22,7 @@ from showwork.look.told import told
 
 REPO = Path(__file__).parents[2]
 OVERLAYS = [str(REPO / "workflow/recipes/demo.yaml"), str(REPO / "tests/fixtures/miniature.yaml")]
+SECRET = "hf_planted-in-the-environment-0123456789"
 LOST = ("dropped", "rejected", "removed")
 LEFT = [
     "results/report/session1.html",
@@ -41,7 +44,10 @@ def command(folder: Path, *arguments: str) -> list[str]:
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(folder, *arguments), cwd=REPO, capture_output=True, text=True, check=False)
+    secret = {name: SECRET for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY")}
+    return subprocess.run(
+        command(folder, *arguments), cwd=REPO, capture_output=True, text=True, check=False, env={**os.environ, **secret}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     done = snakemake(folder, "session1")
     assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "said.txt").write_text(done.stdout + done.stderr)
     return folder
 
 
@@ -59,6 +66,18 @@ def test_every_product_of_a_session_is_left(finished: Path) -> None:
     assert certificate["stage"] == "export"
     history = (finished / "results/train/session1/history.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in history] == list(range(1, 13))
+
+
+def test_a_secret_of_the_environment_is_in_nothing_that_a_run_writes_or_says(finished: Path) -> None:
+    """Data, manifests, reports, logs, checkpoints, compiled programs, what Snakemake keeps: as text, or in base64 as headers have it."""
+    files = [path for path in finished.rglob("*") if path.is_file()]
+    assert {"said.txt", "session1.html", "session1.log", "adapter.safetensors"} <= {path.name for path in files}
+    forms = [SECRET.encode(), base64.b64encode(SECRET.encode())[:-2], SECRET.encode("utf-16-le")]
+    assert [path for path in files if any(form in path.read_bytes() for form in forms)] == []
+    records = pq.read_table(
+        finished / "results/mix/session1/train.parquet"
+    )  # compressed on disk, so read it as it is used
+    assert SECRET not in str(records.to_pylist())
 
 
 def test_second_run_has_nothing_to_do(finished: Path) -> None:

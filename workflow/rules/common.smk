@@ -47,6 +47,11 @@ if workflow.is_main_process and running.register():
         "Note: the Snakemake that held this folder is dead; its lock was removed."
     )
 
+if workflow.is_main_process and (ahead := running.no_time_to_come()):
+    logger.warning(
+        f"Note: {ahead:,} products were made while the clock was ahead of now; they were given times that have been."
+    )
+
 # The one setting that says where the data rules run, in a profile: `default-resources: {data_as_jobs: 1}` submits them.
 _given = workflow.resource_settings.default_resources
 DATA_LOCAL = not (_given and "data_as_jobs" in _given and _given["data_as_jobs"].value)

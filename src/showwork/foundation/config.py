@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from jsonschema.exceptions import ValidationError
 from showwork.foundation import slices, sweeps
 from showwork.foundation.durations import seconds_of
 from showwork.foundation.places import Key, Places
+from showwork.foundation.plain import cut, shown, unplain
+from showwork.foundation.shared_rows import shared_rows
 from showwork.records.formats import format_of
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -29,6 +32,9 @@ REWARDS = ("format", "answer", "loop", "length")
 
 NEEDED = {"full": (), "random": ("n",), "reservoir": ("n",), "first_n": ("start", "stop")}
 """The keys that each sampling method needs; the others must be absent."""
+
+LONGEST = 1_000
+"""Characters of a problem."""
 
 
 class ConfigError(ValueError):
@@ -44,29 +50,42 @@ def checked_config(config: dict[str, Any], *, files: Sequence[Path], schema_file
 
     Raises: ConfigError with all problems.
     """
-    schema = yaml.load(schema_file.read_text("utf-8"), Loader=_Loader)
+    schema = _schema(schema_file.read_text("utf-8"))
     places = Places(files)
     if places.syntax_errors:
         raise ConfigError(places.syntax_errors)
+    if wrong_kinds := unplain(config):
+        raise ConfigError([_line(places, key, text) for key, text in wrong_kinds])
     config = copy.deepcopy(config)
     _coerce(config, schema, schema)
     validator = Draft202012Validator(schema)
     found = [_sentence(error) for error in validator.iter_errors(config)]
     problems = list(places.duplicates)
-    problems += [f"{places.of(key)}  {_dotted(key)}: {text}" for key, text in found]
+    problems += [_line(places, key, text) for key, text in found]
     if not problems:
         _fill(config, schema, schema)
-        problems += [f"{places.of(key)}  {_dotted(key)}: {text}" for key, text in _crossed(config)]
+        problems += [_line(places, key, text) for key, text in _crossed(config)]
     else:
         wrong = {key for key, _ in found}
         for key, text in _crossed_if_possible(config):
             if key not in wrong:
-                problems.append(f"{places.of(key)}  {_dotted(key)}: {text}")
+                problems.append(_line(places, key, text))
     if not problems:
-        problems += [f"{places.of(key)}  {_dotted(key)}: {text}" for key, text in _swept(config, schema)]
+        problems += [_line(places, key, text) for key, text in _swept(config, schema)]
     if problems:
         raise ConfigError(problems)
     return sweeps.with_runs(config)
+
+
+def _line(places: Places, key: Key, text: str) -> str:
+    """One problem as a person reads it; what was written into the configuration may be long, its end says what to do."""
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+    return f"{places.of(key)}  {cut(_dotted(key))}: {text}"
+
+
+@functools.lru_cache(1)
+def _schema(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
 
 
 def _swept(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[Key, str]]:
@@ -172,31 +191,31 @@ def _sentence(error: ValidationError) -> tuple[Key, str]:
     value, wanted = error.instance, error.validator_value
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
-        extra = [k for k in value if k not in known]
+        extra = [str(k) for k in value if k not in known]
         rest = f" (and {', '.join(extra[1:])})" if len(extra) > 1 else ""
         return (*key, extra[0]), f"unknown setting{rest}{nearest(extra[0], known)}"
     if error.validator == "required":
         missing = [k for k in wanted if k not in value]
         return key, f"{', '.join(missing)} missing; add it"
     if error.validator == "enum":
-        return key, f"is {value!r}, expected one of {', '.join(map(str, wanted))}{_close(value, wanted)}"
+        return key, f"is {shown(value)}, expected one of {', '.join(map(str, wanted))}{_close(value, wanted)}"
     if error.validator == "type":
         kinds = [wanted] if isinstance(wanted, str) else wanted
-        return key, f"is {value!r}, expected {' or '.join(_KINDS[k] for k in kinds)}"
+        return key, f"is {shown(value)}, expected {' or '.join(_KINDS[k] for k in kinds)}"
     if error.validator == "pattern" and "40" in str(wanted):
         return key, (
-            f"is {value!r}, expected a commit of 40 hex digits: a branch or tag moves and would change your data in "
+            f"is {shown(value)}, expected a commit of 40 hex digits: a branch or tag moves and would change your data in "
             "silence. Write null and run `snakemake --cores 1 lock`, which resolves it"
         )
     if error.validator == "pattern":
-        return key, f"{value!r} is no name; expected small letters, digits and _, starting with a letter"
+        return key, f"{shown(value)} is no name; expected small letters, digits and _, starting with a letter"
     if error.validator == "uniqueItems":
         return key, f"names something twice: {', '.join(map(str, value))}"
     bounds = {
         "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than", "exclusiveMaximum": "less than",
         "minItems": "a number of entries of at least", "minProperties": "a number of entries of at least",
     }  # fmt: skip
-    return key, f"is {value!r}, expected {bounds.get(str(error.validator), str(error.validator))} {wanted}"
+    return key, f"is {shown(value)}, expected {bounds.get(str(error.validator), str(error.validator))} {wanted}"
 
 
 _KINDS = {
@@ -274,7 +293,7 @@ def _session_problems(config: dict[str, Any]) -> Iterator[tuple[Key, str]]:
         if train["method"] in ("grpo", "auto"):
             own = {**config["train"]["grpo"], **session.get("train", {}).get("grpo", {})}
             yield from _grpo_problems(("sessions", name, "train"), train, own)
-    yield from _overlaps(samples, sessions)
+    yield from shared_rows(samples, sessions)
 
 
 def _length_problems(place: Key, train: dict[str, Any]) -> Iterator[tuple[Key, str]]:
@@ -364,29 +383,3 @@ def is_folder(start_from: str) -> bool:
     (True, False)
     """
     return "/" in start_from
-
-
-def _overlaps(samples: dict[str, Any], sessions: dict[str, Any]) -> Iterator[tuple[Key, str]]:
-    """Rows that two sessions, or one session twice, would train on."""
-    used = [
-        (session, i, name) for session, s in sessions.items() for i, name in enumerate(s["samples"]) if name in samples
-    ]
-    for k, (session, i, name) in enumerate(used):
-        for earlier_session, _, earlier in used[:k]:
-            a, b = samples[earlier], samples[name]
-            where: Key = ("sessions", session, "samples", i)
-            if earlier == name:
-                yield where, f"{name} is also in {earlier_session}; a row may be in one session only"
-            elif a["source"] == b["source"] and a["method"] == b["method"] == "first_n" and None not in (
-                a.get("start"), a.get("stop"), b.get("start"), b.get("stop")
-            ):  # fmt: skip
-                low, high = max(a["start"], b["start"]), min(a["stop"], b["stop"])
-                if low <= high:
-                    yield (
-                        where,
-                        (
-                            f"{name} (rows {b['start']:,} to {b['stop']:,}) and {earlier} of {earlier_session} (rows "
-                            f"{a['start']:,} to {a['stop']:,}) share rows {low:,} to {high:,} of {a['source']}; "
-                            f"start {name} at {a['stop'] + 1:,}"
-                        ),
-                    )

@@ -15,13 +15,17 @@ Source  the soft limit is DAPO's soft overlong punishment (arXiv 2503.14476, sec
 from __future__ import annotations
 
 import importlib
-import math
+import reprlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from showwork.learn.grade import Grade
+
+SHOWN_CHARACTERS = 200
+"""Of what a user's function gave or raised, in an error."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,21 @@ def _paid(name: str, function: Reward, attempt: Attempt) -> float:
     try:
         found = function(attempt)
     except Exception as problem:  # whatever the user's function does
-        raise ValueError(f"reward {name!r} raised {type(problem).__name__}: {problem} {where}; {mend}") from problem
-    if isinstance(found, bool | int | float | np.number) and math.isfinite(found):
+        said = f"{type(problem).__name__}: {_cut(str(problem))}"
+        raise ValueError(f"reward {name!r} raised {said} {where}; {mend}") from problem
+    if isinstance(found, bool | int | float | np.integer | np.floating) and abs(found) <= sys.float_info.max:
         return float(found)
-    raise ValueError(f"reward {name!r} gave {found!r} {where}, wanted a finite number; {mend}")
+    raise ValueError(f"reward {name!r} gave {_described(found)} {where}, wanted a finite number; {mend}")
+
+
+def _described(found: object) -> str:
+    """A value that is no number, in a few words however large it is."""
+    if isinstance(found, int) and found.bit_length() > 1_024:
+        return f"a whole number of {found.bit_length():,} bits"
+    shown = reprlib.Repr()
+    shown.maxstring = shown.maxother = SHOWN_CHARACTERS
+    return shown.repr(found)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

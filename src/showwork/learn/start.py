@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from safetensors.numpy import load_file
 from showwork.foundation.files import canonical, sha256_file
 from showwork.foundation.manifest import read_checked, read_manifest
 from showwork.learn.session import Session
+from showwork.learn.trained import trained_params, with_adapter
 from showwork.model.config import GemmaConfig
-from showwork.model.lora import from_peft, merge, scale_of
+from showwork.model.lora import from_peft, scale_of
 from showwork.model.params import HF_NAMES, load_params, read_config
 
 PLAIN = {
@@ -101,7 +101,7 @@ def starting_point(start: Path | None, made: Session, base: Path) -> tuple[Any, 
             "sessions the same train.adapter"
         )
     if made.full:
-        return None, whole(file, made.cfg, made.params_dtype)
+        return None, load_params(file, made.cfg, made.params_dtype)
     return load_params(base, made.cfg, made.params_dtype), from_peft(load_file(file), made.cfg)
 
 
@@ -124,10 +124,9 @@ def reference_point(reference: str, made: Session, base: Path, frozen: Any, trai
     folder = Path(reference)
     digest_of(folder)
     file, about = found_at(folder, made.cfg)
-    if about["kind"] == "full":
-        return whole(file, made.cfg, made.dtype), None
-    params = load_params(base, made.cfg, made.dtype) if made.full else frozen
-    return merge(params, from_peft(load_file(file), made.cfg), about["scale"]), None
+    if about["kind"] == "full" or made.full:
+        return trained_params(base, made.cfg, made.dtype, file, about), None
+    return with_adapter(frozen, made.cfg, file, about), None
 
 
 def found_at(start: Path, cfg: GemmaConfig) -> tuple[Path, dict[str, Any]]:
@@ -177,12 +176,3 @@ def peft_facts(folder: Path) -> dict[str, Any]:
         "scale": scale_of(rank=rank, alpha=alpha, rslora=rslora),
         "targets": [name for name in HF_NAMES.values() if name.split(".")[-1] in names],
     }
-
-
-def whole(file: Path, cfg: GemmaConfig, dtype: str) -> Any:
-    """All weights of a folder, or of one file whatever its name."""
-    if file.is_dir():
-        return load_params(file, cfg, dtype)
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "model.safetensors").symlink_to(file.resolve())
-        return load_params(folder, cfg, dtype)

@@ -1,7 +1,8 @@
 """The weights of a model as it stands after its training: the base with a session's adapter merged in, or all of them.
 
 *Takes* the base's folder and, for a session, the weights it left with what its manifest says of them. *Leaves* the tree of
-`model.gemma`. Evaluation and `showwork ask` both start here, so that they ask the same model.
+`model.gemma`. Evaluation, `showwork ask` and the reference of a policy (`learn.start`) all start here, so that they mean the
+same model.
 """
 
 from __future__ import annotations
@@ -35,4 +36,13 @@ def trained_params(
         return load_params(folder, cfg, dtype)
     if about["kind"] == "full":
         return load_params(file, cfg, dtype)
-    return merge(load_params(folder, cfg, dtype), from_peft(load_file(file), cfg), about["scale"])
+    return with_adapter(load_params(folder, cfg, dtype), cfg, file, about)
+
+
+def with_adapter(params: dict, cfg: GemmaConfig, file: Path, about: Mapping[str, Any]) -> dict:
+    """A base in memory with the adapter in `file` merged in; `about` gives its `scale`.
+
+    Raises:
+        ValueError: an adapter of another base.
+    """
+    return merge(params, from_peft(load_file(file), cfg), about["scale"])

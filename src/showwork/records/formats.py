@@ -192,6 +192,8 @@ def _whole(declared: str | Mapping[str, Any]) -> dict[str, Any]:
                 f"the formats are {', '.join(BUILT_IN)}, or declare your own"
             )
         return dict(BUILT_IN[declared])
+    if not isinstance(declared, Mapping):
+        raise ValueError(f"format: is {declared!r}, expected the name of a format or a declaration")
     for key in declared:
         if key not in KEYS:
             raise ValueError(f"format: unknown key {key!r}{_nearest(key, KEYS)}; the keys are {', '.join(KEYS)}")

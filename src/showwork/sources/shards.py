@@ -59,7 +59,9 @@ def local_rows(path: Path, *, owner: str) -> int:
     """Rows of a shard on disk. Raises: ValueError when it is no whole parquet file."""
     try:
         return int(pq.read_metadata(path).num_rows)
-    except pa.ArrowInvalid as e:
+    except (pa.ArrowInvalid, OSError) as e:
+        if isinstance(e, OSError) and e.errno is not None:
+            raise  # of the file system and not of the file's content
         raise ValueError(
             f"{owner}: {path.name} is no whole parquet file ({str(e).splitlines()[0].rstrip('.')}); it is cut off or of "
             f"another layout, fetch or replace it"
@@ -81,7 +83,7 @@ def remote_rows(
             tail = patience.insist(what, lambda: _tail(hub, repo, commit, file, length + 8), say)
         try:
             return int(pq.read_metadata(pa.BufferReader(tail)).num_rows)
-        except pa.ArrowInvalid as e:
+        except (pa.ArrowInvalid, OSError) as e:
             raise ValueError(
                 f"{repo}: {file.path!r} has a damaged parquet footer ({e}); correct files or layout"
             ) from e

@@ -21,6 +21,9 @@ PAGE_BUFFER_BYTES = 1 << 20
 TABLE_BYTES = 4 << 20
 """Rows are handed on in tables of about this size: smaller ones make the threads wait for each other, larger ones fill memory."""
 
+BOMB_BYTES, BOMB_TIMES = 256 << 20, 1_000
+"""A column of a row group that unpacks to more bytes than these, and to more than so many times its own: no text does."""
+
 
 class ParquetSource(Source):
     """Final. `num_rows` is known from the footers at once."""
@@ -37,7 +40,9 @@ class ParquetSource(Source):
     def _footer(self, file: Path) -> pq.FileMetaData:
         try:
             return pq.read_metadata(file)
-        except pa.ArrowInvalid as e:
+        except (pa.ArrowInvalid, OSError) as e:
+            if isinstance(e, OSError) and e.errno is not None:
+                raise  # of the file system and not of the file's content
             raise ValueError(
                 f"source {self.name!r}: {file.name} is no whole parquet file ({_first(e)}); it is cut off or of another "
                 f"layout, fetch or replace it"
@@ -93,6 +98,7 @@ class ParquetSource(Source):
                 held = footer.row_group(group)
                 rows = held.num_rows
                 if first < end and first + rows > begin:
+                    self._no_bomb(file, held, group)
                     at = first
                     shown.load(footer, group)
                     tables = max(1, round(held.total_byte_size / TABLE_BYTES))
@@ -107,6 +113,20 @@ class ParquetSource(Source):
                         if at >= end:
                             break
                 first += rows
+
+    def _no_bomb(self, file: Path, held: pq.RowGroupMetaData, group: int) -> None:
+        if (
+            held.total_byte_size <= BOMB_BYTES
+        ):  # Arrow ends the process over some damaged entries of columns: not asked in vain
+            return
+        for column in map(held.column, range(held.num_columns)):
+            packed, whole = column.total_compressed_size, column.total_uncompressed_size
+            if column.path_in_schema.split(".")[0] in self.columns and whole > max(BOMB_BYTES, BOMB_TIMES * packed):
+                raise ValueError(
+                    f"source {self.name!r}: {file.name} holds {packed:,} bytes in row group {group}, column "
+                    f"{column.path_in_schema!r}, that unpack to {whole:,}; no text is packed so small, and memory would be "
+                    f"filled with it: replace the file, or leave the column out"
+                )
 
     def _row_groups(self, file: Path) -> list[str] | None:
         entries = self.entries or [{}] * len(self.files)

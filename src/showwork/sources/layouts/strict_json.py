@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ import msgspec
 
 from showwork.foundation.nesting import TOO_DEEP, too_deep
 from showwork.sources.layouts.rows import Bad, Columns, Row, as_text, bad
+
+_UNNAMEABLE = re.compile(r'["\\\x00-\x1f]')
 
 
 class _DuplicateKey(Exception):
@@ -73,6 +76,9 @@ class RowDecoder:
         self._columns = tuple(columns)
         self._only = only
         self._quoted = [json.dumps(c, ensure_ascii=False).encode() for c in columns]
+        self._exactly = any(_UNNAMEABLE.search(c) for c in columns)  # msgspec's fields cannot have such names
+        if self._exactly:
+            return
         fields = [(f"c{i}", str | None, None) for i in range(len(columns))]
         struct = msgspec.defstruct(
             "_Row",
@@ -86,6 +92,8 @@ class RowDecoder:
 
     def __call__(self, raw: bytes) -> Row:
         """The columns of one row, or Bad."""
+        if self._exactly:
+            return self._exact(raw)
         for quoted in self._quoted:
             if raw.count(quoted) > 1:
                 return self._exact(raw)
