@@ -1,18 +1,19 @@
 """Causal attention for packed rows: grouped heads, soft-cap, sliding window, segments, in blocks of queries.
 
 *Takes* queries, keys and values after the rotary embedding. *Leaves* the attended values. Used by `model.gemma`
-(training, whole rows) and `model.decode` (one token against a cache). Memory is one block of scores at a time: each
-block is checkpointed, so neither scores nor probabilities of a row are ever whole, forward or backward.
+(training, whole rows) and `model.decode` (one token against a cache). Memory is one block of scores at a time: the
+backward pass takes each block's scores again, so neither scores nor probabilities of a row are ever whole.
 
 Source: Rabe & Staats 2021 (arXiv 2112.05682); ours keeps a whole row of keys per query block, because rows are a few
-thousand tokens, and cuts keys that causality or the window rules out before multiplying.
+thousand tokens, and cuts keys that causality or the window rules out before multiplying; on a CPU also those that the
+segments rule out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 QUERY_BLOCK = 256
 SKIPPED_BLOCK = 128  # where blocks of keys are left out at run time: smaller ones leave out more
 MAX_BLOCKS = 16  # beyond 4,096 tokens the blocks grow instead, so that compile time does not
+Tree = Any
 MASKED = -1e30  # finite: a masked score must lose against every real one and never make a NaN
 
 
@@ -93,15 +95,11 @@ def _attended_forward(how: _How, *arrays: jax.Array) -> tuple[jax.Array, tuple[j
     return _attended(how, *arrays), arrays
 
 
-def _attended_backward(
-    how: _How, arrays: tuple[jax.Array, ...], upstream: jax.Array
-) -> tuple[jax.Array | None, ...]:
+def _attended_backward(how: _How, arrays: tuple[jax.Array, ...], upstream: jax.Array) -> tuple[jax.Array | None, ...]:
     def unrolled(q: jax.Array, k: jax.Array, v: jax.Array, *packed: jax.Array) -> tuple[jax.Array, ...]:
         return jax.vjp(lambda *heads: _unrolled(how, *heads, *packed[:2]), q, k, v)[1](packed[2])
 
-    found = jax.lax.platform_dependent(
-        *arrays, upstream, cpu=partial(_skipping_backward, how), default=unrolled
-    )
+    found = jax.lax.platform_dependent(*arrays, upstream, cpu=partial(_skipping_backward, how), default=unrolled)
     return *found, None, None
 
 
@@ -140,14 +138,20 @@ def key_blocks(num_blocks: int, block: int, window: int | None) -> tuple[int, ..
     return (*sorted(n for n in sizes if n < most), most)
 
 
+def _whole(how: _How, length: int) -> int:
+    """Tokens of a row of `length` filled up to whole blocks."""
+    block = min(how.block, SKIPPED_BLOCK, length)
+    return -(-length // block) * block
+
+
 def _in_blocks(how: _How, q: jax.Array, positions: jax.Array) -> tuple[int, int, tuple[int, ...], jax.Array]:
-    """Tokens a block, blocks, the choices of `key_blocks` and which of them each block of queries takes, int [B, blocks]."""
+    """Tokens a block, blocks, the choices of `key_blocks`, which of them each block of queries takes: int [B, blocks]."""
     length = q.shape[3]
     block = min(how.block, SKIPPED_BLOCK, length)
-    count = -(-length // block)
+    count = length // block
     back = positions if how.window is None else jnp.minimum(positions, how.window - 1)
-    first = jnp.pad(jnp.arange(length) - back, ((0, 0), (0, count * block - length)), constant_values=length)
-    first = jnp.min(first.reshape(-1, count, block), axis=2)
+    # A token that fills the row up is at position -1 and sees from the next column on: it asks for nothing.
+    first = jnp.min((jnp.arange(length) - back).reshape(-1, count, block), axis=2)
     choices = key_blocks(count, block, how.window)
     return block, count, choices, jnp.searchsorted(jnp.array(choices), jnp.arange(count) - first // block + 1)
 
@@ -157,99 +161,91 @@ def _whole_blocks(length: int, *arrays: jax.Array) -> list[jax.Array]:
 
     def filled(a: jax.Array) -> jax.Array:
         at = max(1, a.ndim - 2)
-        return jnp.pad(a, [(0, (length - a.shape[at]) * (i == at)) for i in range(a.ndim)], constant_values=-(a.ndim == 2))
+        more = [(0, (length - a.shape[at]) * (i == at)) for i in range(a.ndim)]
+        return jnp.pad(a, more, constant_values=-(a.ndim == 2))
 
     return [filled(a) for a in arrays]
 
 
-def _cut(array: jax.Array, row: jax.Array, axis: int, start: jax.Array, size: int) -> jax.Array:
-    starts = [0] * array.ndim
-    starts[0], starts[axis] = row, start
-    sizes = list(array.shape)
-    sizes[0], sizes[axis] = 1, size
-    return jax.lax.dynamic_slice(array, starts, sizes)
+class _Place(NamedTuple):
+    """Tokens from `start` on of one row."""
+
+    row: jax.Array
+    start: jax.Array
+
+    def of(self, array: jax.Array, axis: int) -> list[Any]:
+        return [self.row, *(self.start if i == axis else 0 for i in range(1, array.ndim))]
+
+    def cut(self, array: jax.Array, axis: int, size: int) -> jax.Array:
+        sizes = [1, *(size if i == axis else n for i, n in enumerate(array.shape[1:], 1))]
+        return jax.lax.dynamic_slice(array, self.of(array, axis), sizes)
+
+    def put(self, array: jax.Array, part: jax.Array, axis: int) -> jax.Array:
+        return jax.lax.dynamic_update_slice(array, part.astype(array.dtype), self.of(array, axis))
 
 
-def _put(array: jax.Array, part: jax.Array, row: jax.Array, axis: int, start: jax.Array) -> jax.Array:
-    starts = [0] * array.ndim
-    starts[0], starts[axis] = row, start
-    return jax.lax.dynamic_update_slice(array, part, starts)
+def _cut(
+    own: _Place, seen: _Place, queries: int, keys: int, arrays: Sequence[jax.Array]
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The arrays of `attend_block` for one block of queries and the keys it is given."""
+    q, k, v, positions, segment_ids = arrays
+    return (
+        own.cut(q, 3, queries), seen.cut(k, 2, keys), seen.cut(v, 2, keys),
+        own.cut(positions, 1, queries), seen.cut(positions, 1, keys),
+        own.cut(segment_ids, 1, queries), seen.cut(segment_ids, 1, keys),
+    )  # fmt: skip
 
 
-def _skipping(
-    how: _How, q: jax.Array, k: jax.Array, v: jax.Array, positions: jax.Array, segment_ids: jax.Array
-) -> jax.Array:
-    block, count, choices, taken = _in_blocks(how, q, positions)
-    batch, length = positions.shape
-    q, k, v, positions, segment_ids = _whole_blocks(count * block, q, k, v, positions, segment_ids)
+def _each_block(
+    how: _How, arrays: Sequence[jax.Array], start: Tree, taken: Callable[[_Place, _Place, int, int, Tree], Tree]
+) -> Tree:
+    """`start` after `taken(queries' place, keys' place, queries, keys, what there is)` for each block of each row."""
+    q, positions = arrays[0], arrays[3]
+    block, count, choices, choice = _in_blocks(how, q, positions)
 
-    def with_keys(blocks: int, row: jax.Array, number: jax.Array) -> jax.Array:
-        own, seen = number * block, jnp.maximum(number + 1 - blocks, 0) * block
-        return how.one_block(
-            _cut(q, row, 3, own, block),
-            _cut(k, row, 2, seen, blocks * block),
-            _cut(v, row, 2, seen, blocks * block),
-            _cut(positions, row, 1, own, block),
-            _cut(positions, row, 1, seen, blocks * block),
-            _cut(segment_ids, row, 1, own, block),
-            _cut(segment_ids, row, 1, seen, blocks * block),
-        )
+    def with_keys(blocks: int, row: jax.Array, number: jax.Array, found: Tree) -> Tree:
+        first = jnp.maximum(number + 1 - blocks, 0)
+        return taken(_Place(row, number * block), _Place(row, first * block), block, blocks * block, found)
 
-    def one(at: jax.Array, out: jax.Array) -> jax.Array:
+    def one(at: jax.Array, found: Tree) -> Tree:
         row, number = at // count, at % count
-        part = jax.lax.switch(taken[row, number], [partial(with_keys, n) for n in choices], row, number)
-        return _put(out, part, row, 3, number * block)
+        return jax.lax.switch(choice[row, number], [partial(with_keys, n) for n in choices], row, number, found)
 
-    out = jax.lax.fori_loop(0, batch * count, one, jnp.zeros(q.shape, v.dtype))
+    return jax.lax.fori_loop(0, positions.shape[0] * count, one, start)
+
+
+def _skipping(how: _How, *given: jax.Array) -> jax.Array:
+    length = given[0].shape[3]
+    arrays = _whole_blocks(_whole(how, length), *given)
+
+    def taken(own: _Place, seen: _Place, queries: int, keys: int, out: jax.Array) -> jax.Array:
+        return own.put(out, how.one_block(*_cut(own, seen, queries, keys, arrays)), 3)
+
+    out = _each_block(how, arrays, jnp.zeros(arrays[0].shape, arrays[2].dtype), taken)
     return out[:, :, :, :length]
 
 
-def _skipping_backward(
-    how: _How,
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    positions: jax.Array,
-    segment_ids: jax.Array,
-    upstream: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    block, count, choices, taken = _in_blocks(how, q, positions)
-    batch, length = positions.shape
-    q, k, v, positions, segment_ids, upstream = _whole_blocks(count * block, q, k, v, positions, segment_ids, upstream)
+def _skipping_backward(how: _How, *given: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    length = given[0].shape[3]
+    *arrays, upstream = _whole_blocks(_whole(how, length), *given)
+    q, k, v, *_ = arrays
 
-    def with_keys(blocks: int, row: jax.Array, number: jax.Array, grown: tuple[jax.Array, ...]) -> tuple:
-        own, seen = number * block, jnp.maximum(number + 1 - blocks, 0) * block
-        places = (
-            _cut(positions, row, 1, own, block),
-            _cut(positions, row, 1, seen, blocks * block),
-            _cut(segment_ids, row, 1, own, block),
-            _cut(segment_ids, row, 1, seen, blocks * block),
-        )
-        heads = (
-            _cut(q, row, 3, own, block),
-            _cut(k, row, 2, seen, blocks * block),
-            _cut(v, row, 2, seen, blocks * block),
-        )
-        of_q, of_k, of_v = _block_backward(how, *heads, places, _cut(upstream, row, 3, own, block))
+    def taken(own: _Place, seen: _Place, queries: int, keys: int, grown: Tree) -> Tree:
+        of_q, of_k, of_v = _block_backward(
+            how, own.cut(upstream, 3, queries), *_cut(own, seen, queries, keys, arrays)
+        )  # fmt: skip
         d_q, d_k, d_v = grown
-        return (
-            _put(d_q, of_q.astype(d_q.dtype), row, 3, own),
-            _put(d_k, _cut(d_k, row, 3, seen, blocks * block) + of_k, row, 3, seen),
-            _put(d_v, _cut(d_v, row, 3, seen, blocks * block) + of_v, row, 3, seen),
-        )
-
-    def one(at: jax.Array, grown: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        row, number = at // count, at % count
-        return jax.lax.switch(taken[row, number], [partial(with_keys, n) for n in choices], row, number, grown)
+        of_k, of_v = seen.cut(d_k, 3, keys) + of_k, seen.cut(d_v, 3, keys) + of_v
+        return own.put(d_q, of_q, 3), seen.put(d_k, of_k, 3), seen.put(d_v, of_v, 3)
 
     turned = jnp.zeros(k.swapaxes(2, 3).shape, jnp.float32)
-    d_q, d_k, d_v = jax.lax.fori_loop(0, batch * count, one, (jnp.zeros(q.shape, q.dtype), turned, turned))
-    d_k, d_v = (d[..., :length].swapaxes(2, 3) for d in (d_k, d_v))
-    return d_q[:, :, :, :length], d_k.astype(k.dtype), d_v.astype(v.dtype)
+    d_q, d_k, d_v = _each_block(how, arrays, (jnp.zeros_like(q), turned, turned), taken)
+    d_k, d_v = (d[..., :length].swapaxes(2, 3).astype(kind) for d, kind in ((d_k, k.dtype), (d_v, v.dtype)))
+    return d_q[:, :, :, :length], d_k, d_v
 
 
 def _block_backward(
-    how: _How, q: jax.Array, k: jax.Array, v: jax.Array, places: tuple[jax.Array, ...], upstream: jax.Array
+    how: _How, upstream: jax.Array, q: jax.Array, k: jax.Array, v: jax.Array, *places: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Gradients of `attend_block`: of q [B, K, G, T, H], of k and v turned, float32 [B, K, H, S].
 
@@ -266,7 +262,8 @@ def _block_backward(
         d_scores = d_scores * (1 - bent * bent)
     d_scores = d_scores.astype(q.dtype)
     d_q, d_k = _product(d_scores, flat_k, 2, 1), _product(flat_q, d_scores, 1, 1)
-    return d_q.reshape(q.shape), *(d.reshape(batch, kv_heads, width, -1) for d in (d_k, d_v))
+    turned = (batch, kv_heads, width, -1)
+    return d_q.reshape(q.shape), d_k.reshape(turned), d_v.reshape(turned)
 
 
 def _product(x: jax.Array, y: jax.Array, of_x: int, of_y: int) -> jax.Array:
