@@ -86,6 +86,22 @@ def test_both_ways_through_the_blocks_give_the_same():
         np.testing.assert_allclose(one, other, atol=2e-6)
 
 
+def test_only_a_cpu_chooses_its_blocks_when_it_runs():
+    """An accelerator would wait for the host at every choice: its program is unrolled, without a loop."""
+    positions, segments = packed([20, 12])
+
+    def total(q, k, v):
+        return attention(q, k, v, positions=positions, segment_ids=segments, scale=1.0, block=8).sum()
+
+    traced = jax.jit(jax.grad(total, (0, 1, 2))).trace(*drawn(32, 2, 1))
+    lowered = {kind: traced.lower(lowering_platforms=(kind,)).as_text() for kind in ("cpu", "cuda", "tpu")}
+    assert {kind: "stablehlo.while" in text for kind, text in lowered.items()} == {
+        "cpu": True,
+        "cuda": False,
+        "tpu": False,
+    }
+
+
 def attention_layout(q, k, v):
     batch, length, heads, width = q.shape
     grouped = q.reshape(batch, length, k.shape[2], heads // k.shape[2], width).transpose(0, 2, 3, 1, 4)

@@ -2,7 +2,8 @@
 
 *Takes* a folder with config.json and model.safetensors (or shards with model.safetensors.index.json). *Leaves* the tree
 of `model.gemma`, or writes one back as model.safetensors. Each tensor is read with pread into its place in a stacked
-array: the peak is the tree and one stack, nothing is transposed, neither torch nor pickle is imported.
+array, the largest stack first: the peak is little more than the tree. Nothing is transposed, neither torch nor pickle
+is imported.
 
 Source: the safetensors format (8 bytes of header length, a JSON header, raw little-endian tensors).
 """
