@@ -1,10 +1,13 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_gemma import packed
 
-from showwork.model.attention import attend_block, attention
+from showwork.model import attention as attention_module
+from showwork.model.attention import attend_block, attention, key_blocks
 
 
 def naive(q, k, v, *, positions, segment_ids, scale, softcap=None, window=None):
@@ -63,12 +66,78 @@ def test_block_size_changes_nothing():
         np.testing.assert_allclose(one, other, atol=2e-5)
 
 
+def test_both_ways_through_the_blocks_give_the_same():
+    """What an accelerator runs and what a CPU runs, at lengths that no block divides, outputs and gradients."""
+    positions, segments = packed([7, 12, 2], padding=2)
+    arrays = (*attention_layout(*drawn(23, 4, 2)), positions, segments)
+    real = (segments > 0)[:, None, None, :, None]
+    upstream = np.where(real, np.random.RandomState(1).standard_normal(arrays[0].shape), 0).astype(np.float32)
+    how = attention_module._How(0.4, 2.0, 5, 8)
+
+    def with_gradient(way):
+        out, back = jax.vjp(lambda *heads: way(how, *heads, *arrays[3:]), *arrays[:3])
+        return jnp.where(real, out, 0), *back(upstream)
+
+    unrolled, skipping = (
+        jax.jit(partial(with_gradient, way), compiler_options={"xla_backend_optimization_level": 0})()
+        for way in (attention_module._unrolled, attention_module._attended)
+    )
+    for one, other in zip(unrolled, skipping, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-6)
+
+
+def test_only_a_cpu_chooses_its_blocks_when_it_runs():
+    """An accelerator would wait for the host at every choice: its program is unrolled, without a loop."""
+    positions, segments = packed([20, 12])
+
+    def total(q, k, v):
+        return attention(q, k, v, positions=positions, segment_ids=segments, scale=1.0, block=8).sum()
+
+    traced = jax.jit(jax.grad(total, (0, 1, 2))).trace(*drawn(32, 2, 1))
+    lowered = {kind: traced.lower(lowering_platforms=(kind,)).as_text() for kind in ("cpu", "cuda", "tpu")}
+    assert {kind: "stablehlo.while" in text for kind, text in lowered.items()} == {
+        "cpu": True,
+        "cuda": False,
+        "tpu": False,
+    }
+
+
+def attention_layout(q, k, v):
+    batch, length, heads, width = q.shape
+    grouped = q.reshape(batch, length, k.shape[2], heads // k.shape[2], width).transpose(0, 2, 3, 1, 4)
+    return grouped, k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
+
+
+def test_blocks_of_keys_that_no_query_sees_are_never_touched():
+    positions, segments = packed([16, 16])
+    q, k, v = drawn(32, 2, 1)
+    k[:, :16] = v[:, :16] = np.nan  # times a weight of zero it would still be NaN
+
+    def total(q, k, v):
+        out = attention(q, k, v, positions=positions, segment_ids=segments, scale=1.0, block=8)
+        return jnp.sum(out[:, 16:]), out
+
+    quick = {"xla_backend_optimization_level": 0}
+    gradients, out = jax.jit(jax.grad(total, (0, 1, 2), has_aux=True), compiler_options=quick)(q, k, v)
+    for array in (out, *gradients):
+        assert np.isfinite(array[:, 16:]).all()
+
+
+def test_the_choices_of_key_blocks_hold_what_a_window_needs():
+    assert key_blocks(16, 256, None) == (1, 2, 3, 4, 6, 8, 12, 16)
+    assert key_blocks(16, 256, 512) == (1, 2, 3)
+    assert key_blocks(3, 256, None) == (1, 2, 3)
+    assert key_blocks(8, 128, 1) == (1,)
+
+
 def test_long_rows_have_at_most_sixteen_blocks():
     positions, segments = packed([100])
-    jaxpr = jax.make_jaxpr(
-        lambda q, k, v: attention(q, k, v, positions=positions, segment_ids=segments, scale=1.0, block=2)
-    )(*drawn(100, 2, 1))
+    arrays = (*attention_layout(*drawn(100, 2, 1)), positions, segments)
+    jaxpr = jax.make_jaxpr(lambda *a: attention_module._unrolled(attention_module._How(1.0, None, None, 7), *a))(
+        *arrays
+    )
     assert sum("remat" in e.primitive.name or "checkpoint" in e.primitive.name for e in jaxpr.eqns) == 15
+    assert len(key_blocks(4096, 128, None)) == 24  # half a million tokens
 
 
 def test_scores_are_float32_and_the_result_has_the_values_dtype():

@@ -2,7 +2,8 @@
 
 *Takes* a folder with config.json and model.safetensors (or shards with model.safetensors.index.json). *Leaves* the tree
 of `model.gemma`, or writes one back as model.safetensors. Each tensor is read with pread into its place in a stacked
-array: the peak is the tree and one stack, nothing is transposed, neither torch nor pickle is imported.
+array, the largest stack first: the peak is little more than the tree. Nothing is transposed, neither torch nor pickle
+is imported.
 
 Source: the safetensors format (8 bytes of header length, a JSON header, raw little-endian tensors).
 """
@@ -112,15 +113,22 @@ def load_params(folder: Path | str, cfg: GemmaConfig, dtype: str) -> dict:
     target = np.dtype(dtype_named(dtype))
     found = index_tensors(Path(folder))
     check_tensors(found, cfg, Path(folder))
-    tree: dict[str, Any] = {
-        "embed": jnp.asarray(_stack([found["model.embed_tokens.weight"]], target)[0]),
-        "final_norm": jnp.asarray(_stack([found["model.norm.weight"]], target)[0]),
-        "layers": {},
+    parts = {
+        name: [f"model.layers.{i}.{HF_NAMES[name]}.weight" for i in range(cfg.num_layers)] for name in layer_shapes(cfg)
     }
-    for name in layer_shapes(cfg):
-        tensors = [found[f"model.layers.{index}.{HF_NAMES[name]}.weight"] for index in range(cfg.num_layers)]
-        tree["layers"][name] = jnp.asarray(_stack(tensors, target))
-    return tree
+    parts |= {"embed": ["model.embed_tokens.weight"], "final_norm": ["model.norm.weight"]}
+    read: dict[str, jax.Array] = {}
+    # The largest first: while a stack is handed over it is there twice, and the largest should not be when all else is there.
+    for name in sorted(parts, key=lambda part: -sum(found[t].num_bytes for t in parts[part])):
+        stack = _stack([found[tensor] for tensor in parts[name]], target)
+        # Waited for: handing over goes on in the background and would hold several stacks at once.
+        read[name] = jax.block_until_ready(jnp.asarray(stack if name in HF_NAMES else stack[0]))
+        del stack
+    return {
+        "embed": read["embed"],
+        "final_norm": read["final_norm"],
+        "layers": {name: read[name] for name in layer_shapes(cfg)},
+    }
 
 
 def params_shape(folder: Path | str, cfg: GemmaConfig, dtype: str) -> dict:
