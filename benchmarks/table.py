@@ -85,12 +85,21 @@ def training() -> list[str]:
         name = "packed" if kind == "packed" else "dynamic padding"
         times = f"{told['times'][f'TRL, {kind}']:.1f} × (mix)"
         lines.append(f"| [real tokens a second](benchmarks/results/{file}) | TRL and PEFT, {name} | {times} |")
+    file, told = result("training-256k")
+    for kind, name in (("tunix, padded", "tunix 0.1.7, which pads"), ("TRL, packed", "TRL and PEFT, packed")):
+        ratio = f"{told[kind]['times']:.1f} ×, in {told[kind]['memory_share']:.2f} of the memory"
+        lines.append(f"| [real tokens a second, 262,144 ids](benchmarks/results/{file}) | {name} | {ratio} |")
     file, told = result("training-memory")
     shares = ", ".join(f"{told[m]['share']:.3f} ({v} ids)" for m, v in (("m16k", "16,384"), ("v256k", "262,144")))
     lines.append(f"| [temporary memory](benchmarks/results/{file}) | the step in its textbook form | {shares} |")
     file, told = result("training-decode")
     for name in ("tunix", "transformers"):
         lines.append(f"| [greedy decoding](benchmarks/results/{file}) | {name} | {told['times'][name]:.2f} × |")
+    file, told = result("rollout-mixed")
+    for name in ("tunix", "transformers"):
+        lines.append(f"| [rollouts of mixed lengths](benchmarks/results/{file}) | {name} | {told['times'][name]:.2f} × |")
+    file, told = result("rollout-step")
+    lines.append(f"| [a GRPO step](benchmarks/results/{file}) | tunix's GRPOLearner | {told['times']:.2f} × |")
     return lines
 
 
