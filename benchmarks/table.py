@@ -97,7 +97,9 @@ def training() -> list[str]:
         lines.append(f"| [greedy decoding](benchmarks/results/{file}) | {name} | {told['times'][name]:.2f} × |")
     file, told = result("rollout-mixed")
     for name in ("tunix", "transformers"):
-        lines.append(f"| [rollouts of mixed lengths](benchmarks/results/{file}) | {name} | {told['times'][name]:.2f} × |")
+        lines.append(
+            f"| [rollouts of mixed lengths](benchmarks/results/{file}) | {name} | {told['times'][name]:.2f} × |"
+        )
     file, told = result("rollout-step")
     lines.append(f"| [a GRPO step](benchmarks/results/{file}) | tunix's GRPOLearner | {told['times']:.2f} × |")
     return lines
