@@ -23,7 +23,6 @@ from typing import Any
 import pyarrow as pa
 
 from showwork.foundation.overlap import Behind
-from showwork.foundation.stage import give_memory_back
 
 Piece = Sequence[pa.RecordBatch | pa.Table]
 Pieces = Iterator[Piece]
@@ -172,7 +171,6 @@ def _ended() -> OSError:
 
 def _run(orders: Connection, line: Connection, make: Maker, arguments: dict[str, Any]) -> None:
     """What a process does: make the pieces it is asked for, then say what it has to tell; or its error, in place of a piece."""
-    give_memory_back()
     try:
         with Behind(depth=1) as later:
             try:

@@ -15,8 +15,10 @@ import numpy as np
 
 BUCKETS = 256
 """By the first byte of a digest. Each is kept in order by itself, so that adding copies a small part at a time."""
-MARKS_BITS = 27
-"""16 MB of marks answer for nearly every digest that was not seen: a fourteenth of them are set at ten million."""
+FEWEST_BITS, MOST_BITS = 20, 27
+MARKS_A_DIGEST = 14
+"""Marks answer for nearly every digest that was not seen: they grow with the set so that no more than a fourteenth of them are set,
+up to 16 MB at ten million."""
 
 
 class Seen:
@@ -29,7 +31,7 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._marks = bytearray()
+        self._marks, self._bits = bytearray(), 0
         self._high = [np.empty(0, np.uint64)] * BUCKETS
         self._low = [np.empty(0, np.uint32)] * BUCKETS
 
@@ -37,10 +39,7 @@ class Seen:
         """Take digests that are not in it yet, each once."""
         if not digests:
             return
-        self._marks = self._marks or bytearray(1 << MARKS_BITS - 3)
         table = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16)
-        places = _numbers(table[:, 12:16], ">u4") >> (32 - MARKS_BITS)
-        np.bitwise_or.at(np.frombuffer(self._marks, np.uint8), places >> 3, (1 << (places & 7)).astype(np.uint8))
         bucket, high, low = table[:, 0], _numbers(table[:, 1:9], ">u8"), _numbers(table[:, 9:13], ">u4")
         order = np.lexsort((high, bucket))
         bucket, high, low = bucket[order], high[order], low[order].astype(np.uint32)
@@ -50,11 +49,24 @@ class Seen:
             at = np.searchsorted(self._high[i], high[own])
             self._high[i] = np.insert(self._high[i], at, high[own])
             self._low[i] = np.insert(self._low[i], at, low[own])
+        bits = (sum(map(len, self._high)) * MARKS_A_DIGEST).bit_length()
+        bits = max(FEWEST_BITS, min(MOST_BITS, bits))
+        if bits > self._bits:
+            self._marks, self._bits = bytearray(1 << bits - 3), bits
+            for held in self._high:
+                self._mark(held)
+        else:
+            self._mark(high)
+
+    def _mark(self, high: np.ndarray) -> None:
+        places = high >> np.uint64(64 - self._bits)
+        bits = np.uint8(1) << (places & np.uint64(7)).astype(np.uint8)
+        np.bitwise_or.at(np.frombuffer(self._marks, np.uint8), places >> np.uint64(3), bits)
 
     def __contains__(self, digest: bytes) -> bool:
         if not self._marks:
             return False
-        place = int.from_bytes(digest[12:16], "big") >> (32 - MARKS_BITS)
+        place = int.from_bytes(digest[1:9], "big") >> (64 - self._bits)
         if not self._marks[place >> 3] >> (place & 7) & 1:
             return False
         held, wanted = self._high[digest[0]], np.uint64(int.from_bytes(digest[1:9], "big"))
