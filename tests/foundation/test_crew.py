@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 
@@ -52,4 +53,5 @@ def test_a_process_that_is_killed_is_one_sentence() -> None:
 
 def test_a_crew_may_be_left_early() -> None:
     with Crew(numbers, 2) as crew:
-        next(crew.pieces(1000))
+        assert next(crew.pieces(1000))
+    assert multiprocessing.active_children() == []
