@@ -290,6 +290,7 @@ def main() -> int:
     )
     parser.add_argument("--profile", default="", help="a cell whose busiest kernels are listed")
     parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--no-kernels", action="store_true", help="ours alone: no other attention is tried")
     args = parser.parse_args()
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")  # before JAX is first asked for a device
     hf = SHAPE if args.shape == "gemma2-2b" else TINY
@@ -320,7 +321,7 @@ def main() -> int:
         for name in ("tokamax", "cudnn")
         for family, of in (("gemma2", cfg), ("gemma3", GemmaConfig.from_hf(GEMMA3)))
         for length in (1024, 4096)
-        if args.shape == "gemma2-2b"
+        if args.shape == "gemma2-2b" and not args.no_kernels
     }
     print(json.dumps(result["kernels"], indent=1), flush=True)
     wanted = [
