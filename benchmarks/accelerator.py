@@ -9,7 +9,9 @@ Leaves: --out FILE, JSON with a line for every cell; exit status 1 below the bar
 Weights are random, bfloat16; LoRA of rank 64 on all linears; the examples are those of training.py (`mix` lengths), packed by ours into
 rows, padded to 1,024 by tunix. A step has 32,768 tokens however it is cut. MFU is useful operations (`learn.flops.useful`: 4N + causal
 attention + LoRA, the head on tokens with loss only, nothing recomputed) a second, by the speed of an 8,192 x 8,192 x 8,192 bfloat16
-product in the same run. Memory is the compiler's count beside the allocator's peak; cells run from the smallest to the largest, as the
+product in the same run. Cells are compiled at the same time and before any is run: without autotuning
+(XLA_FLAGS="--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false") that takes seconds and not minutes, so where time is
+short name a few with --only. Memory is the compiler's count beside the allocator's peak; cells run from the smallest to the largest, as the
 peak of a process never falls.
 """
 

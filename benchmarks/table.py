@@ -241,6 +241,22 @@ def absent_memory() -> list[str]:
     return lines
 
 
+def gpu_steps() -> list[str]:
+    """What the step reached on a GPU."""
+    file, told = result("accelerator")
+    lines = [
+        f"| [{told['device']}, the same step](../benchmarks/results/{file}) | tokens a second | of a plain product's speed | "
+        "compiled, GB | at the peak, GB |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for cell in sorted((c for c in told["cells"] if "mfu" in c), key=lambda c: c["micro"]):
+        lines.append(
+            f"| {cell['micro']} rows of {cell['length']} tokens at a time | {cell['tokens_per_s']:,.0f} | {cell['mfu']:.1%} | "
+            f"{cell['arguments_gb'] + cell['temporary_gb']:.2f} | {cell['peak_gb']:.2f} |"
+        )
+    return lines
+
+
 def full_run_beside() -> list[str]:
     """full_run() for a page in docs/."""
     return [line.replace("](benchmarks/", "](../benchmarks/") for line in full_run()]
@@ -269,7 +285,7 @@ def blocks() -> list[str]:
 def scaling() -> list[str]:
     """Each text that stands in docs/scaling.md as it is."""
     return written(
-        growing_rows, growing_mixes, recipe_data, growing_plans, cpu_training, absent_memory, full_run_beside, forced_devices, eight_gpus
+        growing_rows, growing_mixes, recipe_data, growing_plans, cpu_training, absent_memory, gpu_steps, full_run_beside, forced_devices, eight_gpus
     )  # fmt: skip
 
 

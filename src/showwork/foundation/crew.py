@@ -40,7 +40,8 @@ PIPE_BYTES = 1 << 20
 class Crew:
     """`with Crew(make, processes, **arguments) as crew: for piece in crew.pieces(parts): …`.
 
-    Afterwards `crew.told` holds what each process says. This process is one of them; with one process there is no other, and nothing is copied. Others start with the block.
+    Afterwards `crew.told` holds what each process says. This process is one of them; with one process there is no other, and
+    nothing is copied. Others start with the block.
     """
 
     def __init__(self, make: Maker, processes: int, **arguments: Any) -> None:

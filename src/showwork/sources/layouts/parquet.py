@@ -115,9 +115,8 @@ class ParquetSource(Source):
                 first += rows
 
     def _no_bomb(self, file: Path, held: pq.RowGroupMetaData, group: int) -> None:
-        if (
-            held.total_byte_size <= BOMB_BYTES
-        ):  # Arrow ends the process over some damaged entries of columns: not asked in vain
+        # Arrow ends the process over some damaged entries of columns, so that they are not asked in vain.
+        if held.total_byte_size <= BOMB_BYTES:
             return
         for column in map(held.column, range(held.num_columns)):
             packed, whole = column.total_compressed_size, column.total_uncompressed_size
